@@ -1,0 +1,146 @@
+"""One-shot and iterated n-player matrix games with memory-one observations."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from envs.environment import Environment, TimeStep
+from envs.validation import require_range
+
+__all__ = ["MatrixGame", "MatrixState"]
+
+MAX_JOINT_ACTIONS = 2**20
+
+
+class MatrixState(NamedTuple):
+    """State of a matrix game.
+
+    Attributes:
+        step: int32 scalar, steps taken.
+        joint: int32 scalar, the last joint action as a number in base A, player 0 the most significant digit.
+    """
+
+    step: Int[Array, ""]
+    joint: Int[Array, ""]
+
+
+class MatrixGame(Environment):
+    """An n-player normal form played `horizon` times; everyone sees the last joint action.
+
+    Observation: one int32 a player, in `[0, A^n]`: 0 is START, before the first move; `1 + k` is the last joint
+    action seen from the player's own seat, k = the number in base A with digits (own action, action of player
+    i + 1, ..., n - 1, 0, ..., i - 1), own action the most significant. So for two actions 1 is "all played
+    action 0", and for n = 2 the order is START, CC, CD, DC, DD with the own move first. In the one-shot game
+    (`horizon` 1) the only observation is 0.
+    Action: int32 in `[0, A)`; players with fewer actions have the rest masked by `legal`.
+    Reward: `payoffs[i, a_1, ..., a_n]`, paid on every step, in the units of the payoffs.
+    Termination: never; truncated after `horizon` steps.
+    Source: memory-one conventions of arXiv 2205.01447 (M-FOS) and arXiv 2312.12564, START moved to the front.
+
+    Attributes:
+        payoffs: `[n, A, ..., A]`, reward of each player for each joint action.
+        actions: names of each player's actions, one tuple a player.
+        discount: continuation probability of the repeated game, in [0, 1); what exact objectives discount with.
+        horizon: steps T of a sampled episode; 1 is the one-shot game. Exact objectives of a repeated game
+            are those of the infinitely repeated one.
+    """
+
+    payoffs: Float[Array, "n ..."]
+    actions: tuple[tuple[str, ...], ...] = struct.field(pytree_node=False)
+    discount: float = 0.96
+    horizon: int = struct.field(default=100, pytree_node=False)  # pyright: ignore
+
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        """Check shapes and ranges.
+
+        Raises:
+            ValueError: payoffs that are no `[n, A, ..., A]` array, or a field out of range.
+        """
+        require_range("horizon", self.horizon, 1, hint="1 is the one-shot game")
+        require_range("discount", self.discount, 0.0, 1.0 - 1e-5, hint="0 only looks at the first step")
+        shape = getattr(self.payoffs, "shape", None)
+        if shape is None:  # a PyTree of something else, such as the axes of a vmap
+            return
+        n = len(shape) - 1
+        if n < 1 or shape[0] != n or len(set(shape[1:])) != 1:
+            raise ValueError(f"payoffs of shape {shape}: expected [n, A, ..., A] with one axis of A actions a player")
+        if len(self.actions) != n or any(not 1 <= len(names) <= shape[1] for names in self.actions):
+            raise ValueError(f"actions {self.actions}: expected names of 1 to {shape[1]} actions for {n} players")
+        require_range("number of joint actions", math.prod(shape[1:]), 1, MAX_JOINT_ACTIONS, hint="fewer players")
+        if isinstance(self.payoffs, np.ndarray) and not np.isfinite(self.payoffs).all():
+            raise ValueError("payoffs: expected finite numbers, found NaN or infinity")
+
+    @property
+    def num_players(self) -> int:
+        """Number of players n."""
+        return self.payoffs.shape[0]
+
+    @property
+    def num_actions(self) -> int:
+        """Number of actions A of the player who has most."""
+        return self.payoffs.shape[1]
+
+    @property
+    def num_joint_actions(self) -> int:
+        """Number of joint actions A^n, those of masked actions included."""
+        return self.num_actions**self.num_players
+
+    @property
+    def num_observations(self) -> int:
+        """A^n + 1 with START first; 1 in the one-shot game."""
+        return 1 if self.horizon == 1 else self.num_joint_actions + 1
+
+    @property
+    def obs_shape(self) -> tuple[int, ...]:
+        """`()`: an observation is one integer."""
+        return ()
+
+    def reset(self, key: Key[Array, ""]) -> tuple[MatrixState, Int[Array, " n"]]:
+        """Everyone observes START; `key` is not used."""
+        zero = jnp.zeros((), jnp.int32)
+        return MatrixState(zero, zero), jnp.zeros(self.num_players, jnp.int32)
+
+    def step(self, state: MatrixState, actions: Int[Array, " n"], key: Key[Array, ""]) -> tuple[MatrixState, TimeStep]:
+        """Pay and show the joint action `actions` `[n]`; `key` is not used."""
+        joint = self.joint_index(actions)
+        time = state.step + 1
+        obs = jnp.zeros_like(actions) if self.horizon == 1 else 1 + self.views(joint, actions)
+        reward = jnp.asarray(self.payoffs).reshape(self.num_players, -1)[:, joint]
+        return MatrixState(time, joint), TimeStep(obs, reward, jnp.zeros((), bool), time >= self.horizon, {})
+
+    def legal(self, state: Any = None) -> Bool[Array, "n A"]:
+        """Which actions each player has, `[n, A]`, the same in every state."""
+        return jnp.asarray([[a < len(names) for a in range(self.num_actions)] for names in self.actions])
+
+    def joint_index(self, actions: Int[Array, " n"]) -> Int[Array, ""]:
+        """The joint action `[n]` as one number in base A, player 0 the most significant digit."""
+        index = actions[0]
+        for player in range(1, self.num_players):
+            index = index * self.num_actions + actions[player]
+        return index
+
+    def views(self, joint: Int[Array, ""], actions: Int[Array, " n"]) -> Int[Array, " n"]:
+        """The joint action in each player's own view, `[n]`: the digits of `joint`, rotated to start with the own."""
+        wrap = self.num_joint_actions - 1
+        views = [joint]
+        for player in range(self.num_players - 1):  # drop the leading digit, append it at the end
+            views.append(views[-1] * self.num_actions - actions[player] * wrap)
+        return jnp.stack(views)
+
+    def marks(self) -> dict[str, float]:
+        """Welfare (mean reward per step over the players) of pure joint actions worth comparing with.
+
+        "all C" and "all D" in a dilemma, whose actions are C and D; otherwise "best" and "worst" of all.
+        """
+        welfare = np.mean(np.asarray(self.payoffs, float), axis=0)[tuple(slice(len(own)) for own in self.actions)]
+        if set(self.actions) == {("C", "D")}:
+            return {"all C": float(welfare.flat[0]), "all D": float(welfare.flat[-1])}
+        return {"best": float(welfare.max()), "worst": float(welfare.min())}

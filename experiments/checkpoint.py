@@ -1,0 +1,65 @@
+"""Checkpoints: the arrays of a PyTree under their paths, in the safetensors format (no code is ever loaded)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from experiments.config import UserError
+from experiments.report import versions
+from experiments.run_directory import write_atomically
+
+__all__ = ["latest", "restore", "save"]
+
+SCHEMA = "1"
+KEEP = 2
+
+
+def save(directory: Path, step: int, tree: Any) -> Path:
+    """Write `tree` as the checkpoint of `step`, atomically, and drop all but the last few."""
+    arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    arrays = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
+    metadata = {"schema": SCHEMA, "step": str(step), **{f"version.{name}": text for name, text in versions().items()}}
+    path = directory / f"step_{step:010d}.safetensors"
+    write_atomically(path, safetensors.numpy.save(arrays, metadata))
+    for old in _all(directory)[:-KEEP]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def latest(directory: Path) -> Path | None:
+    """The checkpoint of the highest step, or None."""
+    return next(reversed(_all(directory)), None)
+
+
+def restore(path: Path, like: Any) -> tuple[int, Any]:
+    """Step and tree of a checkpoint, in the structure of `like`.
+
+    Raises:
+        UserError: a damaged file, or one of another structure; the message names the first path that differs.
+    """
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UserError(f"checkpoint {path}: cannot be read: {error}") from error
+    if metadata.get("schema") != SCHEMA:
+        raise UserError(f"checkpoint {path}: schema {metadata.get('schema')}, expected {SCHEMA}")
+    leaves, structure = jax.tree_util.tree_flatten_with_path(like)
+    for leaf_path, leaf in leaves:
+        name = jax.tree_util.keystr(leaf_path)
+        found = arrays.get(name)
+        if found is None or found.shape != leaf.shape or found.dtype != leaf.dtype:
+            have = "nothing" if found is None else f"{found.dtype}{list(found.shape)}"
+            raise UserError(f"checkpoint {path}: {name} is {have}, expected {leaf.dtype}{list(leaf.shape)}")
+    return int(metadata["step"]), structure.unflatten([arrays[jax.tree_util.keystr(p)] for p, _ in leaves])
+
+
+def _all(directory: Path) -> list[Path]:
+    return sorted(directory.glob("step_*.safetensors"))

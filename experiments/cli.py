@@ -1,0 +1,79 @@
+"""The command line: choose a command, report mistakes in the user's words."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from envs.registry import Registry, did_you_mean
+from experiments.config import UserError, parse
+
+__all__ = ["main"]
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line `args` (those of the process by default); returns the exit code."""
+    args = list(sys.argv[1:] if args is None else args)
+    command = args.pop(0) if args and not args[0].startswith("-") else "train"
+    try:
+        if command not in COMMANDS:
+            raise UserError(f"unknown command {command!r}{did_you_mean(command, COMMANDS)}")
+        return COMMANDS[command](args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader has gone, e.g. `python run.py list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+def _train(args: list[str]) -> int:
+    run, resume = parse(args)
+    _use_compilation_cache()
+    from rich.console import Console
+
+    from experiments.train import train  # imports JAX
+
+    return train(run, resume, shlex.join(["python", "run.py", *args]), Console(highlight=False))
+
+
+def _list(args: list[str]) -> int:
+    import envs
+    import shaping
+
+    if args:
+        raise UserError(f"list takes no arguments, found {args[0]!r}")
+    for title, registry in (("environments (--env)", envs.REGISTRY), ("learners (--learners)", shaping.REGISTRY)):
+        _print_registry(title, registry)
+    return 0
+
+
+def _print_registry(title: str, registry: Registry) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="bold")
+    for name in registry.names():
+        line, source = registry.describe(name)
+        table.add_row(name, f"{line}\n[dim]{source}[/dim]")
+    console = Console(highlight=False)
+    console.print(table)
+    console.print()
+
+
+def _use_compilation_cache() -> None:
+    """Compiled programs outlive the process, unless JAX_COMPILATION_CACHE_DIR says otherwise."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(base / "parley" / "compiled"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"train": _train, "list": _list}

@@ -1,0 +1,260 @@
+"""Flags ⇄ YAML ⇄ the fields of environments and learners. Imports no numerics.
+
+Every flag is a YAML key of the same name (`env.horizon: 50`, or nested: `env: {name: ipd, horizon: 50}`), and every
+YAML value goes through the flag of its name, so there is one schema and one set of errors for both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+
+import envs
+import shaping
+from envs.registry import Parameter, did_you_mean, read_parameters
+from experiments.flags import Group, parse_flags
+
+if TYPE_CHECKING:
+    from envs import Environment
+    from shaping import Learner
+
+__all__ = ["Run", "UserError", "build_environment", "build_learners", "parse", "seat_names", "to_flags"]
+
+
+class UserError(Exception):
+    """A mistake in what the user asked for; the message is for them, exit code 2."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run: the flags that belong to no component, and the hyper-parameters of the components.
+
+    Attributes:
+        env: environment; `python run.py list` names them.
+        players: number of players; the environment's own default if not given.
+        learners: who sits where, e.g. lola,naive*3; one name fills all seats.
+        baseline: learner that fills all seats of a second match, on the same seeds, for comparison; or none.
+        seeds: how many seeds run side by side.
+        seed: the first seed; the others follow it.
+        steps: training steps.
+        log_every: steps between two lines of metrics.
+        out: run directory; a new one below runs/ if not given.
+        wandb: mirror metrics to Weights & Biases.
+        components: prefix of the flags ("env", or a learner's name) → its hyper-parameters.
+    """
+
+    env: str = "ipd"
+    players: int | None = None
+    learners: str = "lola"
+    baseline: str = "naive"
+    seeds: int = 16
+    seed: int = 0
+    steps: int = 200
+    log_every: int = 10
+    out: str | None = None
+    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    components: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def seed_count(self) -> str:
+        """Such as `16 seeds`."""
+        return f"{self.seeds} seeds" if self.seeds > 1 else "1 seed"
+
+
+RANGES = {"seeds": (1, 2**20), "steps": (1, 2**31 - 1), "log_every": (1, 2**31 - 1), "seed": (0, 2**31 - 1)}
+CONTROL = {
+    "config": "YAML file of flags; may be given several times, later files and flags win.",
+    "resume": "continue the run in this directory; takes --steps to extend it, and --wandb.",
+}
+"""Flags that say where a run comes from, and are no part of it."""
+
+HELP = ("help", "h")
+
+DESCRIPTION = """Train learners on an n-player game, beside a baseline, on many seeds at once.
+
+Other commands: `python run.py list`. The flags below are those of the chosen environment and learners; each is also
+accepted as --flag=value and as a key of a --config file."""
+
+
+def parse(args: Sequence[str], prog: str = "python run.py") -> tuple[Run, str | None]:
+    """Resolve a command line. Returns the run and the directory to resume, if any.
+
+    Raises:
+        UserError: a mistake in the flags, a file or a value.
+        SystemExit: `--help` (0), or a flag whose value is not of its type (2).
+    """
+    control = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    control.add_argument("--config", action="append", default=[])
+    control.add_argument("--resume")
+    known, rest = control.parse_known_args(list(args))
+    given = _given_flags(rest)
+    if known.resume:
+        known.config = [_resumed_config(known.resume, [*given, *(["config"] if known.config else [])])]
+    from_files: dict[str, str] = {}
+    for path in known.config:
+        from_files |= _read_yaml(path)
+    groups = _groups({**from_files, **given})
+    _check_flags(groups, given, from_files, ", ".join(known.config))
+    merged = [f"--{key}={value}" for key, value in from_files.items() if key not in given]
+    values = parse_flags(groups, [*merged, *rest], prog, DESCRIPTION)
+    own = {name: value for name, value in values.pop("").items() if name not in CONTROL}
+    for flag, (low, high) in RANGES.items():
+        if not low <= own[flag] <= high:
+            raise UserError(f"--{flag} {own[flag]}: expected a whole number from {low} to {high}")
+    return Run(**own, components=values), known.resume
+
+
+def to_flags(run: Run) -> dict[str, Any]:
+    """The resolved run as a flat mapping of flag → value; what `config.yaml` holds."""
+    flags = {f.name: getattr(run, f.name) for f in fields(run) if f.name not in ("components", "out")}
+    for prefix, values in run.components.items():
+        flags |= {f"{prefix}.{name}": value for name, value in values.items()}
+    return {flag: value for flag, value in flags.items() if value is not None}
+
+
+def build_environment(run: Run) -> Environment:
+    """The environment of `run`.
+
+    Raises:
+        UserError: a value that the environment refuses.
+    """
+    values = dict(run.components["env"])
+    takes_players = "players" in envs.REGISTRY.parameters(run.env)
+    if run.players is not None and takes_players:
+        values["players"] = run.players
+    try:
+        env = envs.make(run.env, **values)
+    except ValueError as error:
+        raise UserError(f"environment {run.env}: {error}") from error
+    if run.players not in (None, env.num_players):
+        raise UserError(f"--players {run.players}: {run.env} has {env.num_players} players")
+    return env
+
+
+def build_learners(run: Run, env: Environment, seats: Sequence[str]) -> list[Learner]:
+    """One learner a seat; seats of the same name share one object.
+
+    Raises:
+        UserError: a value that a learner refuses, or a learner that cannot play `env`.
+    """
+    made = {}
+    for name in dict.fromkeys(seats):
+        try:
+            made[name] = shaping.make(name, **run.components[name])
+            made[name].check(env)
+        except ValueError as error:
+            raise UserError(f"learner {name}: {error}") from error
+    return [made[name] for name in seats]
+
+
+def seat_names(learners: str, players: int) -> list[str]:
+    """The name of the learner in each of `players` seats, from `a,b*3`; one name fills all.
+
+    Raises:
+        UserError: the seats do not add up.
+    """
+    seats = [name for name, count in _seat_list(learners) for _ in range(count)]
+    if len(seats) == 1:
+        seats *= players
+    if len(seats) != players:
+        raise UserError(
+            f"--learners {learners}: {len(seats)} seats for {players} players; expected {players}, "
+            f"or one name for all, e.g. --learners {seats[0]},{seats[-1]}*{players - 1}"
+        )
+    return seats
+
+
+def _seat_list(learners: str) -> list[tuple[str, int]]:
+    """`a,b*3` → [("a", 1), ("b", 3)]."""
+    seats = []
+    for part in learners.split(","):
+        match = re.fullmatch(r"\s*(\w+)\s*(?:\*\s*(\d+))?\s*", part)
+        if match is None or match[2] == "0":
+            raise UserError(f"--learners {learners}: {part!r} is no seat; expected such as lola,naive*3")
+        seats.append((match[1], int(match[2] or 1)))
+    return seats
+
+
+def _resumed_config(directory: str, given: Sequence[str]) -> str:
+    """The config file of the run in `directory`, to be continued with the flags `given`."""
+    for flag in given:
+        if flag not in ("steps", "wandb", *HELP):
+            raise UserError(f"--{flag} with --resume: a run continues as it was; expected --steps or --wandb")
+    config = Path(directory) / "config.yaml"
+    if not config.is_file():
+        raise UserError(f"--resume {directory}: holds no run; expected a directory with a config.yaml")
+    return str(config)
+
+
+def _check_flags(groups: dict[str, Group], given: Iterable[str], keys: Iterable[str], files: str) -> None:
+    """Raise on flags `given`, or `keys` of the config `files`, that do not exist."""
+    flags = [f"{prefix}.{name}".lstrip(".") for prefix, group in groups.items() for name in group.parameters]
+    for flag in given:
+        if flag not in (*flags, *HELP):
+            raise UserError(f"unknown flag --{flag}{did_you_mean(flag, flags)}")
+    allowed = [flag for flag in flags if flag not in (*CONTROL, "out")]
+    for key in keys:
+        if key not in allowed:
+            raise UserError(f"unknown key {key!r} in {files}{did_you_mean(key, allowed)}")
+
+
+def _groups(values: dict[str, Any]) -> dict[str, Group]:
+    """The flags of a run whose flags `values` are known so far: prefix → group, the run's own under ""."""
+    own = {p.name: p for p in read_parameters("experiments.config:Run") if p.name != "components"}
+    chosen = {flag: str(values.get(flag) or own[flag].default) for flag in ("env", "learners", "baseline")}
+    learners = [name for name, _ in _seat_list(chosen["learners"])]
+    if chosen["baseline"] != "none":
+        learners += [name for name, _ in _seat_list(chosen["baseline"])]
+    control = {flag: Parameter(flag, "str | None", None, text) for flag, text in CONTROL.items()}
+    try:
+        env = envs.REGISTRY.parameters(chosen["env"])
+        groups = {"": Group("", own | control), "env": Group(f"environment {chosen['env']}", env)}
+        env.pop("players", None)  # has a flag of its own
+        for name in dict.fromkeys(learners):
+            groups[name] = Group(f"learner {name}", shaping.REGISTRY.parameters(name))
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return groups
+
+
+def _given_flags(args: Sequence[str]) -> dict[str, str | None]:
+    """Flag → value as written, of all flags on a command line; the last one wins."""
+    given: dict[str, str | None] = {}
+    for place, arg in enumerate(args):
+        if arg.startswith("-") and not re.fullmatch(r"-[\d.].*", arg):
+            flag, equals, value = arg.lstrip("-").partition("=")
+            following = args[place + 1] if place + 1 < len(args) else None
+            given[flag.replace("-", "_")] = value if equals else following
+    return given
+
+
+def _read_yaml(path: str) -> dict[str, str]:
+    """A YAML file as flag → text, nested mappings joined by dots and `name` standing for the mapping itself."""
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"--config {path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"--config {path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data or {}, dict):
+        raise UserError(f"--config {path}: expected a mapping of flags to values, found {type(data).__name__}")
+    flags: dict[str, str] = {}
+
+    def flatten(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                name = str(key).replace("-", "_")
+                flatten(prefix if name == "name" and prefix else f"{prefix}.{name}".lstrip("."), inner)
+        elif isinstance(value, list):
+            flags[prefix] = ",".join(map(str, value))
+        elif value is not None:
+            flags[prefix] = str(value)
+
+    flatten("", data or {})
+    return flags

@@ -1,0 +1,96 @@
+"""The command line's schema, made on the spot from the hyper-parameters of what a run builds; tyro parses it."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from envs.registry import Parameter
+
+__all__ = ["Group", "parse_flags"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Flags that belong together.
+
+    Attributes:
+        title: in `--help`.
+        parameters: name → parameter; the flag is `--prefix.name`, or `--name` for the prefix "".
+    """
+
+    title: str
+    parameters: Mapping[str, Parameter]
+
+
+def parse_flags(
+    groups: Mapping[str, Group], args: Sequence[str], prog: str, description: str
+) -> dict[str, dict[str, Any]]:
+    """Parse `args`. Returns prefix → name → value.
+
+    The Python names of the slots differ from the flags, so that `--env ipd` and `--env.horizon 50` can both exist.
+
+    Raises:
+        SystemExit: `--help` (0), or a value that is not of its type (2).
+    """
+    slots: list[Any] = []
+    for place, (prefix, group) in enumerate(groups.items()):
+        if prefix:
+            slots.append((f"group_{place}", Annotated[_dataclass(group), tyro.conf.arg(name=prefix)]))
+        else:
+            slots += [(f"flag_{name}", *rest) for name, *rest in _fields(group)]
+    parsed = tyro.cli(
+        dataclasses.make_dataclass("Flags", slots, kw_only=True),
+        args=args,
+        prog=prog,
+        description=description,
+        config=(tyro.conf.FlagConversionOff,),
+        use_underscores=True,
+    )
+    values = {}
+    for place, (prefix, group) in enumerate(groups.items()):
+        inner, stem = (getattr(parsed, f"group_{place}"), "") if prefix else (parsed, "flag_")
+        values[prefix] = {name: getattr(inner, stem + name) for name in group.parameters}
+    return values
+
+
+def _dataclass(group: Group) -> type:
+    return dataclasses.make_dataclass("Group", _fields(group), kw_only=True, namespace={"__doc__": group.title})
+
+
+def _fields(group: Group) -> list[Any]:
+    """`(name, annotation, default)` of every parameter, without the default where it is required."""
+    fields: list[Any] = []
+    for name, parameter in group.parameters.items():
+        kind = Annotated[_kind(parameter.annotation), tyro.conf.arg(name=name, help=parameter.help)]
+        fields.append((name, kind) if parameter.default is ... else (name, kind, parameter.default))
+    return fields
+
+
+def _kind(annotation: str) -> Any:
+    """The type behind an annotation as written in the source; a string for what no flag can hold."""
+    if annotation == "bool":
+        return Annotated[bool, _BOOLEAN]
+    names: dict[str, Any] = {"int": int, "float": float, "str": str, "Literal": Literal, "None": None}
+    kind = eval(annotation, {"__builtins__": {}}, names)  # noqa: S307  our own source, not the user's
+    return kind if isinstance(kind, type | types.UnionType) or hasattr(kind, "__args__") else str
+
+
+def _boolean(args: Sequence[str]) -> bool:
+    if args[0].lower() not in ("true", "false"):
+        raise ValueError(f"{args[0]!r} is not a boolean: expected True or False")
+    return args[0].lower() == "true"
+
+
+_BOOLEAN = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="{True,False}",
+    instance_from_str=_boolean,
+    is_instance=lambda value: isinstance(value, bool),
+    str_from_instance=lambda value: [str(value)],
+)
+"""`--flag=True` and `--flag=false`, as wandb sweeps write them."""

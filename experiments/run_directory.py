@@ -1,0 +1,109 @@
+"""The run directory: what a run leaves behind, written so that nothing already there is ever lost.
+
+`config.yaml` holds the resolved flags (`--config` repeats the run), `metrics.jsonl` one line per logged step with the
+values of every seed (the source of truth), `summary.json` the final numbers, `curves.png` welfare over steps, and
+`checkpoint/` the states of all learners.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from experiments.config import UserError
+
+__all__ = ["RunDirectory", "write_atomically"]
+
+
+class RunDirectory:
+    """A directory that holds one run."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config = path / "config.yaml"
+        self.metrics = path / "metrics.jsonl"
+        self.summary = path / "summary.json"
+        self.figure = path / "curves.png"
+        self.checkpoints = path / "checkpoint"
+
+    @classmethod
+    def create(cls, out: str | None, name: str, flags: dict[str, Any]) -> RunDirectory:
+        """A new run directory: `out`, or the first free `runs/<name>-<number>`.
+
+        Raises:
+            UserError: `out` holds a run or other files, or cannot be written.
+        """
+        try:
+            run = cls(Path(out)) if out else cls._next(Path("runs"), name)
+            if run.config.exists():
+                raise UserError(f"--out {out}: already holds a run; expected a new directory, or --resume {out}")
+            if run.path.is_dir() and any(run.path.iterdir()):
+                raise UserError(f"--out {out}: is not empty; expected a new directory")
+            run.checkpoints.mkdir(parents=True, exist_ok=True)
+            run.write_config(flags)
+        except OSError as error:
+            raise UserError(f"--out {out or 'runs'}: cannot be written: {error.strerror or error}") from error
+        return run
+
+    @staticmethod
+    def _next(parent: Path, name: str) -> RunDirectory:
+        """Claim the first free number; creating the directory is what claims it."""
+        parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            try:
+                (parent / f"{name}-{number}").mkdir()
+            except FileExistsError:
+                number += 1
+                continue
+            return RunDirectory(parent / f"{name}-{number}")
+
+    def write_config(self, flags: dict[str, Any]) -> None:
+        """Write `config.yaml`."""
+        write_atomically(self.config, yaml.safe_dump(flags, sort_keys=False).encode())
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        """Add one line to `metrics.jsonl`; NaN and infinity become null, as JSON has neither."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_finite(line)) + "\n")
+
+    def read_metrics(self) -> Iterator[dict[str, Any]]:
+        """The lines of `metrics.jsonl`; a last line cut short by a crash is left out."""
+        if not self.metrics.exists():
+            return
+        with self.metrics.open(encoding="utf-8") as file:
+            for line in file:
+                if line.endswith("\n"):
+                    yield json.loads(line)
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drop the lines after `step`, which a resumed run will write again."""
+        kept = "".join(json.dumps(line) + "\n" for line in self.read_metrics() if line["step"] <= step)
+        write_atomically(self.metrics, kept.encode())
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write `summary.json`."""
+        write_atomically(self.summary, (json.dumps(_finite(summary), indent=2) + "\n").encode())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `path` so that a crash leaves either the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.partial")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and value - value != 0 else value

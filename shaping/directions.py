@@ -1,0 +1,139 @@
+"""Directions: how a player moves its parameters when it knows the value function of the joint parameters.
+
+A direction maps `(value, params, seat, key)` to the ascent direction of the player in that seat:
+
+    value(params, key) -> [n]    value of every player, exact or estimated; `key` feeds an estimate
+    params                       PyTree with leaves `[n, ...]`, all players' parameters
+    seat                         int32 scalar, may be traced, so that equal seats share one `vmap`
+    direction(...) -> PyTree     leaves `[...]`, for that seat alone; to be *added* to the parameters
+
+Values are maximised. In the formulas V_i is the value of player i, θ_i its parameters, α the look-ahead rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
+
+from envs.validation import require_choice, require_range
+
+__all__ = ["Direction", "Lola", "Naive", "Value", "own_gradients"]
+
+Params = Any
+Value = Callable[[Params, Key[Array, ""]], Float[Array, " n"]]
+
+
+class Direction(struct.PyTreeNode):
+    """Protocol of a direction; its fields are hyper-parameters."""
+
+    def __call__(self, value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""]) -> Params:
+        """The ascent direction of the player in `seat`; consumes `key`."""
+        raise NotImplementedError
+
+
+class Naive(Direction):
+    """Naive learning: follow the own gradient as if the others stood still, ∂_i V_i(θ).
+
+    Source: simultaneous gradient ascent, e.g. Letcher et al. 2019, arXiv 1811.08469, section 2.
+    """
+
+    def __call__(self, value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""]) -> Params:
+        """∂_i V_i(θ)."""
+        return jax.grad(lambda own: _select(value(_replace(params, seat, own), key), seat))(_take(params, seat))
+
+
+class Lola(Direction):
+    """Learning with opponent-learning awareness, for any number of players: the others will learn, too.
+
+    All other players j ≠ i are expected to take k simultaneous naive steps of rate α while θ_i stands still. With
+    Δ_j(θ) their displacement (α ∂_j V_j for k = 1), the direction is the gradient in θ_i of
+
+    * expansion "exact": V_i(θ_i, θ_-i + Δ_-i(θ));
+    * expansion "taylor": V_i(θ) + Σ_{j≠i} ⟨∂_j V_i(θ), Δ_j(θ)⟩.
+
+    It depends on θ_i in two ways: "lookahead", directly, with Δ held fixed; and "shaping", through Δ, with the rest
+    held fixed. `terms` chooses what is differentiated: "both" is LOLA; "lookahead" is LookAhead (Zhang and Lesser
+    2010); "shaping" with the Taylor expansion is the first-order term of the LOLA paper.
+
+    Source: Foerster et al. 2018, arXiv 1709.04326, equations 4.3-4.5 ("shaping", "taylor"); Letcher et al. 2019,
+    arXiv 1811.08469, section 3 ("both", "taylor"); Willi et al. 2022, arXiv 2203.04098 ("exact").
+
+    Attributes:
+        lookahead_rate: α, step size that the others are expected to use, on values in the units of the objective.
+        lookahead_steps: k, how many steps they are expected to take.
+        expansion: of the own value in the others' steps: none, or to first order ("taylor").
+        terms: what is differentiated; "shaping" alone needs the Taylor expansion.
+    """
+
+    lookahead_rate: float = 1.0
+    lookahead_steps: int = struct.field(default=1, pytree_node=False)
+    expansion: Literal["exact", "taylor"] = struct.field(default="exact", pytree_node=False)
+    terms: Literal["both", "lookahead", "shaping"] = struct.field(default="both", pytree_node=False)
+
+    def __post_init__(self) -> None:
+        """Check ranges and combinations."""
+        require_range("lookahead_rate", self.lookahead_rate, 0.0)
+        require_range("lookahead_steps", self.lookahead_steps, 1, hint="0 steps are naive learning")
+        require_choice("expansion", self.expansion, ("exact", "taylor"))
+        require_choice("terms", self.terms, ("both", "lookahead", "shaping"))
+        if (self.expansion, self.terms) == ("exact", "shaping"):
+            raise ValueError("terms = 'shaping' with expansion = 'exact' is not defined: expected expansion = 'taylor'")
+
+    def __call__(self, value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""]) -> Params:
+        """The gradient in θ_i of the expected value after the others' steps."""
+        step_key, value_key = jax.random.split(key)
+        lookahead, shaping = self.terms == "lookahead", self.terms == "shaping"
+
+        def surrogate(own: Params) -> Float[Array, ""]:
+            joint = _replace(params, seat, own)
+            before = params if lookahead else joint
+            after = self._others_learn(value, before, seat, step_key)
+            if self.expansion == "exact":
+                return _select(value(_replace(after, seat, own), value_key), seat)
+            own_value = lambda p: _select(value(p, value_key), seat)  # noqa: E731
+            displacement = jax.tree.map(jnp.subtract, after, before)
+            now, gain = jax.jvp(own_value, (params if shaping else joint,), (displacement,))
+            return gain + (own_value(joint) if shaping else now)
+
+        return jax.grad(surrogate)(_take(params, seat))
+
+    def _others_learn(self, value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""]) -> Params:
+        """Joint parameters after everybody but `seat` took the expected naive steps."""
+
+        def learn(joint: Params, step_key: Key[Array, ""]) -> tuple[Params, None]:
+            gradients = own_gradients(value, joint, step_key)
+            moved = jax.tree.map(lambda p, g: p + self.lookahead_rate * g, joint, gradients)
+            return _replace(moved, seat, _take(joint, seat)), None
+
+        if self.lookahead_steps == 1:
+            return learn(params, key)[0]
+        return jax.lax.scan(jax.checkpoint(learn), params, jax.random.split(key, self.lookahead_steps))[0]
+
+
+def own_gradients(value: Value, params: Params, key: Key[Array, ""]) -> Params:
+    """∂_j V_j of every player j, leaves `[n, ...]`; one reverse pass a player."""
+    jacobian = jax.jacrev(value)(params, key)
+    return jax.tree.map(lambda j: jnp.einsum("jj...->j...", j), jacobian)
+
+
+def _select(values: Float[Array, " n"], seat: Int[Array, ""]) -> Float[Array, ""]:
+    return jnp.where(jnp.arange(values.shape[0]) == seat, values, 0).sum()
+
+
+def _take(params: Params, seat: Int[Array, ""]) -> Params:
+    return jax.tree.map(lambda p: p[seat], params)
+
+
+def _replace(params: Params, seat: Int[Array, ""], own: Params) -> Params:
+    """`params` with those of `seat` replaced by `own`; a select, because scatters are slow under `vmap`."""
+
+    def replace(leaf: Array, mine: Array) -> Array:
+        is_seat = (jnp.arange(leaf.shape[0]) == seat).reshape(-1, *(1,) * mine.ndim)
+        return jnp.where(is_seat, mine[None], leaf)
+
+    return jax.tree.map(replace, params, own)

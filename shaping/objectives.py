@@ -1,0 +1,193 @@
+"""Objectives: joint parameters → value of every player.
+
+Two exact ones live here, for games whose players use memory-one tables: the repeated game in closed form and, for
+horizon 1, the one-shot game. A table `[n, O, A - 1]` holds, for each player and observation, the logits of actions
+0 ... A - 2; that of the last action is 0. For two actions its only entry is the logit of action 0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool, Float, Key
+
+from envs import Environment, MatrixGame
+from envs.validation import require_choice
+
+__all__ = [
+    "Exact",
+    "Outcome",
+    "action_logits",
+    "action_probabilities",
+    "discounted_sum",
+    "joint_probabilities",
+    "outcome",
+]
+
+MAX_JOINT_ACTIONS = 256
+ILLEGAL_LOGIT = -1e9
+
+
+class Exact(struct.PyTreeNode):
+    """The exact value of memory-one tables in an iterated or one-shot matrix game.
+
+    Repeated game, discount γ = `env.discount`: V_i = Σ_t γ^t E[r_i] = p0ᵀ (I - γP)⁻¹ R_i, where p0 is the
+    distribution of the first joint action, P the chain over joint actions and R_i their rewards; the horizon plays no
+    role. One-shot game: V_i = p0ᵀ R_i.
+    Source: Foerster et al. 2018 (LOLA), arXiv 1709.04326, appendix; Lu et al. 2022 (M-FOS), arXiv 2205.01447.
+
+    Attributes:
+        units: of the values: discounted sums, or "per_step", (1 - discount) times the sums. The same step size goes
+            1 / (1 - discount) times further on sums.
+    """
+
+    units: Literal["sum", "per_step"] = struct.field(default="sum", pytree_node=False)
+
+    def __post_init__(self) -> None:
+        """Check the units."""
+        require_choice("units", self.units, ("sum", "per_step"))
+
+    def check(self, env: Environment) -> None:
+        """Raise unless `env` has an exact value.
+
+        Raises:
+            ValueError: not a matrix game, or one with too many joint actions.
+        """
+        if not isinstance(env, MatrixGame):
+            raise ValueError(f"the exact objective is for matrix games, not for {type(env).__name__}")
+        if env.num_joint_actions > MAX_JOINT_ACTIONS:
+            fit = int(math.log(MAX_JOINT_ACTIONS, env.num_actions) + 1e-9)
+            raise ValueError(
+                f"{env.num_players} players with {env.num_actions} actions have {env.num_joint_actions} joint actions, "
+                f"the exact objective takes {MAX_JOINT_ACTIONS}: expected at most {fit} players"
+            )
+
+    def value(
+        self, env: Environment, tables: Float[Array, "n O L"], key: Key[Array, ""] | None = None
+    ) -> Float[Array, " n"]:
+        """Values `[n]` of the joint `tables`, in `units`; exact, so `key` is not used."""
+        assert isinstance(env, MatrixGame), "`check` lets only matrix games through"
+        start, chain = joint_probabilities(env, tables)
+        rewards = _rewards(env)
+        if env.horizon == 1:
+            return start @ rewards
+        values = start @ discounted_sum(chain, rewards, env.discount)
+        return values * (1 - env.discount) if self.units == "per_step" else values
+
+
+class Outcome(NamedTuple):
+    """What memory-one tables do, exactly.
+
+    Attributes:
+        reward_per_step: `[n]`, (1 - γ) Σ_t γ^t E[r_i], or E[r_i] of the one-shot game.
+        action_rates: `[n, A]`, share of steps, discounted in the same way, on which a player takes each action.
+        response: `[n, 1 + A n, A]`, probability of each action after each kind of history: START, then
+            (own action a, k of the others took another action than 0) at index 1 + a n + k. A mean over the
+            histories of a kind. One row in the one-shot game.
+    """
+
+    reward_per_step: Float[Array, " n"]
+    action_rates: Float[Array, "n A"]
+    response: Float[Array, "n H A"]
+
+
+def outcome(env: MatrixGame, tables: Float[Array, "n O L"]) -> Outcome:
+    """The exact outcome of `tables` `[n, O, A - 1]` in `env`."""
+    n, actions = env.num_players, env.num_actions
+    probabilities = action_probabilities(tables, env.legal())
+    start, chain = joint_probabilities(env, tables)
+    taken = jax.nn.one_hot(jnp.indices((actions,) * n).reshape(n, -1), actions, axis=1)  # [n, A, S]
+    features = jnp.concatenate([_rewards(env), taken.reshape(n * actions, -1).T], axis=1)
+    if env.horizon == 1:
+        per_step = start @ features
+    else:
+        per_step = (1 - env.discount) * (start @ discounted_sum(chain, features, env.discount))
+    kinds = _history_kinds(env)
+    response = jnp.einsum("ho,noa->nha", kinds / kinds.sum(axis=1, keepdims=True), probabilities)
+    return Outcome(per_step[:n], per_step[n:].reshape(n, actions), response)
+
+
+def action_logits(table: Float[Array, "*O L"], legal: Bool[Array, " A"]) -> Float[Array, "*O A"]:
+    """Logits of all actions, `[..., A]`, from a table `[..., A - 1]`: 0 for the last, very low for illegal ones."""
+    logits = jnp.concatenate([table, jnp.zeros_like(table[..., :1])], axis=-1)
+    return jnp.where(legal, logits, ILLEGAL_LOGIT)
+
+
+def action_probabilities(tables: Float[Array, "n O L"], legal: Bool[Array, "n A"]) -> Float[Array, "n O A"]:
+    """Probability of each action after each observation, `[n, O, A]`, from tables `[n, O, A - 1]`."""
+    return jax.nn.softmax(jax.vmap(action_logits)(tables, legal), axis=-1)
+
+
+def joint_probabilities(
+    env: MatrixGame, tables: Float[Array, "n O L"]
+) -> tuple[Float[Array, " S"], Float[Array, "R S"]]:
+    """Distribution of the first joint action `[S]` and the chain `[S, S]` from each to the next, S = A^n.
+
+    In the one-shot game nothing comes next and the chain is `[0, S]`.
+    """
+    n, actions, size = env.num_players, env.num_actions, env.num_joint_actions
+    probabilities = action_probabilities(tables, env.legal())
+    joint = jnp.ones((probabilities.shape[1], 1), probabilities.dtype)
+    for player in range(n):
+        start, after = probabilities[player, :1], probabilities[player, 1:]
+        if env.horizon > 1:  # own view → absolute: the axis of player j stands at (j - player) mod n
+            axes = [(other - player) % n for other in range(n)]
+            after = after.reshape((actions,) * (n + 1)).transpose([*axes, n]).reshape(size, actions)
+        own = jnp.concatenate([start, after])
+        joint = (joint[:, :, None] * own[:, None, :]).reshape(own.shape[0], -1)
+    return joint[0], joint[1:]
+
+
+def discounted_sum(
+    chain: Float[Array, "S S"], rewards: Float[Array, "S K"], discount: Float[Array, ""] | float
+) -> Float[Array, "S K"]:
+    """Discounted sums (I - γP)⁻¹ R, `[S, K]`, of `rewards` along `chain`, differentiable any number of times.
+
+    I - γP is strictly diagonally dominant, so Gauss–Jordan elimination needs no pivoting: a scan of S fused
+    rank-one updates, which is faster than a batched LAPACK call for such small systems. Derivatives solve a system
+    each, they do not differentiate the elimination.
+    """
+    size = chain.shape[0]
+    system = jnp.eye(size, dtype=chain.dtype) - discount * chain
+
+    def multiply(x: Array) -> Array:
+        return x - discount * (chain @ x)
+
+    return jax.lax.custom_linear_solve(
+        multiply,
+        rewards,
+        solve=lambda _, b: _gauss_jordan(system, b),
+        transpose_solve=lambda _, b: _gauss_jordan(system.T, b),
+    )
+
+
+def _gauss_jordan(matrix: Float[Array, "S S"], right: Float[Array, "S K"]) -> Float[Array, "S K"]:
+    size = matrix.shape[0]
+
+    def eliminate(table: Array, pivot: Array) -> tuple[Array, None]:
+        row = jax.lax.dynamic_slice_in_dim(table, pivot, 1, axis=0)
+        row = row / jax.lax.dynamic_slice_in_dim(row, pivot, 1, axis=1)
+        column = jax.lax.dynamic_slice_in_dim(table, pivot, 1, axis=1)
+        return jnp.where((jnp.arange(size) == pivot)[:, None], row, table - column * row), None
+
+    table, _ = jax.lax.scan(eliminate, jnp.concatenate([matrix, right], axis=1), jnp.arange(size))
+    return table[:, size:]
+
+
+def _rewards(env: MatrixGame) -> Float[Array, "S n"]:
+    return jnp.asarray(env.payoffs).reshape(env.num_players, -1).T
+
+
+def _history_kinds(env: MatrixGame) -> Float[Array, "H O"]:
+    """`[H, O]`: which observations belong to each kind of history."""
+    if env.horizon == 1:
+        return jnp.ones((1, 1))
+    n, actions = env.num_players, env.num_actions
+    digits = jnp.indices((actions,) * n).reshape(n, -1)
+    kind = 1 + digits[0] * n + (digits[1:] != 0).sum(axis=0)
+    kind = jnp.concatenate([jnp.zeros(1, kind.dtype), kind])
+    return (kind == jnp.arange(1 + actions * n)[:, None]).astype(float)
