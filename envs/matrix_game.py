@@ -51,7 +51,7 @@ class MatrixGame(Environment):
             are those of the infinitely repeated one.
     """
 
-    payoffs: Float[Array, "n ..."]
+    payoffs: Float[Array | np.ndarray, "n ..."]
     actions: tuple[tuple[str, ...], ...] = struct.field(pytree_node=False)
     discount: float = 0.96
     horizon: int = struct.field(default=100, pytree_node=False)  # pyright: ignore

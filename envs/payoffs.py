@@ -65,7 +65,7 @@ def snowdrift(players: int = 2, benefit: float | None = None, cost: float | None
     """
     gain = players if benefit is None else benefit
     price = players - 1 if cost is None else cost
-    return _dilemma(players, lambda c: gain - price / np.maximum(c, 1), lambda c: gain * (c >= 1))
+    return _dilemma(players, lambda c: gain - price / np.maximum(c, 1), lambda c: gain * np.sign(c))
 
 
 def stag_hunt(players: int = 2, multiplier: float = 2.0, cost: float = 3.0, threshold: int | None = None) -> Payoffs:
@@ -81,7 +81,7 @@ def stag_hunt(players: int = 2, multiplier: float = 2.0, cost: float = 3.0, thre
         threshold: co-operators needed; half of the players, rounded up, and at least 2 by default.
     """
     needed = _threshold(players, max(2, math.ceil(players / 2)) if threshold is None else threshold)
-    good = lambda c: c * (multiplier * cost / players) * (c >= needed)  # noqa: E731
+    good = lambda c: c * (multiplier * cost / players) * np.where(c >= needed, 1.0, 0.0)  # noqa: E731
     return _dilemma(players, lambda c: good(c) - cost, good)
 
 
@@ -98,7 +98,7 @@ def tragedy(players: int = 2, benefit: float = 5.0, cost: float = 3.0, threshold
         threshold: number of defectors that destroys it; half of the players, rounded up, by default.
     """
     ruin = _threshold(players, math.ceil(players / 2) if threshold is None else threshold)
-    good = lambda c: benefit * (players - c < ruin)  # noqa: E731
+    good = lambda c: benefit * np.where(players - c < ruin, 1.0, 0.0)  # noqa: E731
     return _dilemma(players, lambda c: good(c) - cost, good)
 
 
@@ -255,10 +255,10 @@ def _threshold(players: int, threshold: int) -> int:
 
 def _dilemma(players: int, cooperate: Callable[[Any], Any], defect: Callable[[Any], Any]) -> Payoffs:
     """Payoffs by the own action and by c, the number of co-operators, the own one included."""
-    actions = _joint_actions(players)
-    cooperators = players - actions.sum(axis=0, keepdims=True)
-    payoffs = (1 - actions) * cooperate(cooperators) + actions * defect(cooperators)
-    return {"payoffs": payoffs * 1.0, "actions": (DILEMMA,) * players}
+    defects = _joint_actions(players) * 1.0
+    cooperators = players - defects.sum(axis=0, keepdims=True)
+    payoffs = (1 - defects) * cooperate(cooperators) + defects * defect(cooperators)
+    return {"payoffs": payoffs, "actions": (DILEMMA,) * players}
 
 
 def _symmetric(table: list[list[Any]], names: tuple[str, str]) -> Payoffs:

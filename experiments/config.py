@@ -207,7 +207,8 @@ def _check_flags(groups: dict[str, Group], given: Iterable[str], keys: Iterable[
 def _groups(values: dict[str, Any]) -> dict[str, Group]:
     """The flags of a run whose flags `values` are known so far: prefix → group, the run's own under ""."""
     own = {p.name: p for p in read_parameters("experiments.config:Run") if p.name != "components"}
-    chosen = {flag: str(values.get(flag) or own[flag].default) for flag in ("env", "learners", "baseline")}
+    names = {flag: values.get(flag) for flag in ("env", "learners", "baseline")}
+    chosen = {flag: own[flag].default if name is None else name for flag, name in names.items()}
     learners = [name for name, _ in _seat_list(chosen["learners"])]
     if chosen["baseline"] != "none":
         learners += [name for name, _ in _seat_list(chosen["baseline"])]

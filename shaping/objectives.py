@@ -190,4 +190,4 @@ def _history_kinds(env: MatrixGame) -> Float[Array, "H O"]:
     digits = jnp.indices((actions,) * n).reshape(n, -1)
     kind = 1 + digits[0] * n + (digits[1:] != 0).sum(axis=0)
     kind = jnp.concatenate([jnp.zeros(1, kind.dtype), kind])
-    return (kind == jnp.arange(1 + actions * n)[:, None]).astype(float)
+    return (kind[None] == jnp.arange(1 + actions * n)[:, None]).astype(float)

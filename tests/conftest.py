@@ -1,0 +1,26 @@
+"""Shape and dtype checks on every call, strict promotion, and a compilation cache that outlives the session."""
+
+import os
+import sys
+import tempfile
+import types
+from pathlib import Path
+
+# Before JAX is imported: small programs are dominated by compilation.
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path(tempfile.gettempdir()) / "parley-tests") / "parley" / "compiled"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+os.environ.setdefault("JAX_NUMPY_DTYPE_PROMOTION", "strict")
+
+import jax  # noqa: E402
+from beartype import BeartypeConf, FrozenDict, beartype  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
+
+checker = types.ModuleType("parley_typechecker")  # the hook takes the checker by its name
+overrides = FrozenDict({float: float | int | jax.Array})  # a float may be an int, or traced
+check = beartype(conf=BeartypeConf(hint_overrides=overrides))
+# Not the fields of dataclasses: as PyTrees they may hold shardings, axes and shapes instead of arrays.
+checker.check = lambda function: function if function.__name__ == "__init__" else check(function)
+sys.modules[checker.__name__] = checker
+install_import_hook(["envs", "shaping"], "parley_typechecker.check")

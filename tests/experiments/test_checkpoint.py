@@ -1,0 +1,52 @@
+"""Checkpoints: what is saved is restored bit for bit, and what does not fit is named."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import checkpoint
+from experiments.config import UserError
+
+
+class State(NamedTuple):
+    table: object
+    count: object
+
+
+def tree():
+    return {"a": (State(jnp.arange(6.0).reshape(2, 3), jnp.int32(7)), ()), "b": [jnp.zeros(0), jnp.array(True)]}
+
+
+def test_round_trip_is_bit_for_bit(tmp_path):
+    path = checkpoint.save(tmp_path, 12, tree())
+    step, restored = checkpoint.restore(path, tree())
+    assert step == 12
+    np.testing.assert_array_equal(restored["a"][0].table, tree()["a"][0].table)
+    assert restored["a"][0].count == 7
+    assert restored["b"][0].shape == (0,)
+    assert restored["b"][1].dtype == bool
+
+
+def test_the_last_few_are_kept(tmp_path):
+    for step in (5, 10, 100, 20):
+        checkpoint.save(tmp_path, step, tree())
+    assert checkpoint.latest(tmp_path).name == "step_0000000100.safetensors"
+    assert len(list(tmp_path.iterdir())) == checkpoint.KEEP
+    assert checkpoint.latest(tmp_path / "nowhere") is None
+
+
+def test_what_does_not_fit_is_named(tmp_path):
+    path = checkpoint.save(tmp_path, 1, tree())
+    with pytest.raises(UserError, match=r"\['c'\] is nothing, expected float32\[1\]"):
+        checkpoint.restore(path, {**tree(), "c": jnp.zeros(1)})
+    with pytest.raises(UserError, match=r"\['b'\]\[0\] is float32\[0\], expected float32\[4\]"):
+        checkpoint.restore(path, {**tree(), "b": [jnp.zeros(4), jnp.array(True)]})
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    path = checkpoint.save(tmp_path, 1, tree())
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(UserError, match="cannot be read"):
+        checkpoint.restore(path, tree())

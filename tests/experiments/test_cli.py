@@ -1,0 +1,285 @@
+"""The command line as a user meets it: run directory, output, errors, signals, resume."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from experiments.cli import main
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--env", "ipd", "--players", "2", "--seeds", "3", "--steps", "6", "--log_every", "2"]
+
+
+def command(*args, cwd=ROOT, **options):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *args], cwd=cwd, capture_output=True, text=True, check=False, **options
+    )
+
+
+def lines(directory):
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def final(directory):
+    summary = json.loads((directory / "summary.json").read_text())
+    return {key: summary[key] for key in ("steps", "reward_per_step", "welfare", "cooperation", "baselines")}
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "small"
+    assert main([*SMALL, "--out", str(out)]) == 0
+    return out
+
+
+def test_the_run_directory_holds_what_it_promises(small_run):
+    summary = json.loads((small_run / "summary.json").read_text())
+    assert summary["status"] == "finished"
+    assert (summary["env"], summary["players"], summary["learners"]) == ("ipd", 2, ["lola", "lola"])
+    assert (summary["seeds"], summary["steps"]) == (3, 6)
+    assert np.shape(summary["reward_per_step"]) == (3, 2)
+    assert np.shape(summary["welfare"]) == np.shape(summary["cooperation"]) == (3,)
+    np.testing.assert_allclose(np.mean(summary["reward_per_step"], axis=1), summary["welfare"], rtol=1e-6)
+    assert summary["baselines"]["all C"] == 2.0
+    assert summary["baselines"]["all D"] == 1.0
+    assert np.shape(summary["baselines"]["naive*2"]["welfare"]) == (3,)
+    assert summary["command"].startswith("python run.py --env ipd")
+    assert {"wall_s", "compile_s", "steps_per_s", "versions"} <= summary.keys()
+    assert summary["versions"]["jax"]
+    assert [line["step"] for line in lines(small_run)] == [0, 2, 4, 6]
+    assert lines(small_run)[-1]["learners"]["welfare"] == summary["welfare"]
+    assert (small_run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert list((small_run / "checkpoint").glob("*.safetensors"))
+    assert yaml.safe_load((small_run / "config.yaml").read_text())["lola.lookahead_rate"] == 1.0
+
+
+def test_the_config_of_a_run_repeats_it(small_run, tmp_path):
+    assert main(["--config", str(small_run / "config.yaml"), "--out", str(tmp_path / "again")]) == 0
+    assert final(tmp_path / "again") == final(small_run)
+
+
+def test_one_seed_of_many_is_the_single_run(small_run, tmp_path):
+    args = [*SMALL, "--seeds", "1", "--seed", "2", "--out", str(tmp_path / "single")]
+    assert main(args) == 0
+    np.testing.assert_allclose(final(tmp_path / "single")["welfare"][0], final(small_run)["welfare"][2], rtol=1e-4)
+
+
+def test_logging_more_often_changes_nothing(small_run, tmp_path):
+    assert main([*SMALL, "--log_every", "1", "--out", str(tmp_path / "often")]) == 0
+    assert final(tmp_path / "often") == final(small_run)
+    assert len(lines(tmp_path / "often")) == 7
+
+
+def test_output_says_what_happened(tmp_path, capsys):
+    assert main(["--env", "ipd", "--players", "3", "--steps", "40", "--out", str(tmp_path / "run")]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"compiled lola\*3 on ipd, 3 players, 16 seeds: [\d.]+ s", text)
+    assert "steps/s" in text
+    assert re.search(r"naive defects in 1[3-6] of 16 seeds: median welfare 1", text)
+    assert re.search(r"lola cooperates in \d+ of 16 seeds: median welfare 3\.[5-9]\d* of 4, \d+ above 3.4", text)
+    assert "Welfare of all C 4, all D 1" in text
+    for seat in range(3):
+        assert f"{seat} lola" in text
+    assert str(tmp_path / "run") in text
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--env", "rock_paper_scissors", "--learners", "lola,naive"],
+        ["--env", "chicken", "--baseline", "none"],
+        ["--env", "matrix", "--env.payoffs", str(ROOT / "examples/stag_hunt.json")],
+        ["--env", "ultimatum", "--learners", "lookahead"],
+        ["--env", "matching_pennies", "--players", "3", "--learners", "naive"],
+    ],
+)
+def test_other_games_and_seats(tmp_path, args, capsys):
+    assert main([*args, "--seeds", "2", "--steps", "4", "--out", str(tmp_path / "run")]) == 0
+    assert np.isfinite(final(tmp_path / "run")["welfare"]).all()
+    assert "seat" in capsys.readouterr().out
+
+
+def test_a_run_is_never_overwritten(small_run, tmp_path, capsys):
+    before = {path: path.stat().st_mtime_ns for path in small_run.rglob("*")}
+    assert main([*SMALL, "--out", str(small_run)]) == 2
+    assert "already holds a run" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in small_run.rglob("*")} == before
+    (tmp_path / "notes.txt").write_text("mine")
+    assert main([*SMALL, "--out", str(tmp_path)]) == 2
+    assert "is not empty" in capsys.readouterr().err
+
+
+def test_without_out_runs_are_numbered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert main([*SMALL, "--steps", "1"]) == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["ipd-2-lolax2-1", "ipd-2-lolax2-2"]
+
+
+def test_resume_continues_bit_for_bit(small_run, tmp_path):
+    out = tmp_path / "run"
+    assert main([*SMALL, "--steps", "3", "--out", str(out)]) == 0
+    assert main(["--resume", str(out), "--steps", "6"]) == 0
+    assert final(out) == final(small_run)
+    assert [line["step"] for line in lines(out)] == [0, 2, 3, 4, 6]
+    whole = {line["step"]: line for line in lines(small_run)}
+    assert all(line == whole[line["step"]] for line in lines(out) if line["step"] in whole)
+
+
+def test_resume_of_a_finished_run_says_so(small_run, capsys):
+    assert main(["--resume", str(small_run)]) == 0
+    assert "is finished: step 6 of 6" in " ".join(capsys.readouterr().out.split())
+    assert main(["--resume", str(small_run), "--seeds", "4"]) == 2
+    assert "a run continues as it was" in capsys.readouterr().err
+
+
+def test_resume_drops_metrics_after_the_checkpoint_and_a_torn_line(tmp_path):
+    out = tmp_path / "run"
+    assert main([*SMALL, "--steps", "4", "--out", str(out)]) == 0
+    with (out / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "learners": {}}\n{"step": 6, "lear')
+    assert main(["--resume", str(out), "--steps", "6"]) == 0
+    assert [line["step"] for line in lines(out)] == [0, 2, 4, 6]
+
+
+def test_nan_stops_the_run_and_names_step_seed_and_metric(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main([*SMALL, "--lola.learning_rate", "1e38", "--out", str(out)]) == 1
+    error = capsys.readouterr().err
+    assert re.search(r"lola\*2: step \d, seed \d: reward_per_step is not finite", error)
+    assert str(out) in error
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["status"] == "failed"
+    assert summary["fault"]
+    assert lines(out)[0]["step"] == 0
+    assert all(np.isfinite(lines(out)[0]["learners"]["welfare"]))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--learners", "lolla"], "error: unknown learner 'lolla': did you mean 'lola'?"),
+        (["lst"], "error: unknown command 'lst': did you mean 'list'?"),
+        (["list", "envs"], "error: list takes no arguments"),
+        (["--out", "/proc/none/run"], "cannot be written"),
+        (["--learners", "lola*3"], "3 seats for 2 players"),
+    ],
+)
+def test_mistakes_exit_with_2(args, message, capsys):
+    assert main(args) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("args", [["--lola.terms", "bth"], ["--seeds", "many"], ["--env", "matrix"], ["--wandb", "on"]])
+def test_values_of_the_wrong_type_exit_with_2(args, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(args)
+    assert args[-1].removeprefix("--") in capsys.readouterr().err or args == ["--env", "matrix"]
+
+
+@pytest.mark.parametrize("args", [["--help"], ["list"]])
+def test_help_and_list_are_instant_and_import_no_numerics(args):
+    """Measured with a generous bound: the target is a second, an import of JAX alone takes about that."""
+    code = (
+        "import sys; from experiments.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "sys.exit(str({'jax', 'wandb'} & set(sys.modules)) if {'jax', 'wandb'} & set(sys.modules) else 0)"
+    )
+    start = time.perf_counter()
+    result = subprocess.run([sys.executable, "-c", code, *args], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert time.perf_counter() - start < 5
+    assert result.returncode == 0, result.stderr
+    expected = (
+        ("--lola.lookahead_rate", "--env.horizon", "--players") if args == ["--help"] else ("ipd", "lola", "arXiv")
+    )
+    for word in expected:
+        assert word in result.stdout
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_finish_the_chunk_and_the_run_can_go_on(tmp_path, number, code):
+    out = tmp_path / "run"
+    args = ["--players", "2", "--seeds", "2", "--steps", "100000000", "--log_every", "500", "--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "run.py"), *args],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (out / "metrics.jsonl").exists() or len((out / "metrics.jsonl").read_text().splitlines()) < 3:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    text, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert f"python run.py --resume {out}" in text
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["status"] == "interrupted"
+    assert summary["steps"] == lines(out)[-1]["step"]
+    resumed = main(["--resume", str(out), "--steps", str(summary["steps"] + 10)])
+    assert resumed == 0
+    assert lines(out)[-1]["step"] == summary["steps"] + 10
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path):
+    shell = f"{shlex.quote(sys.executable)} run.py list | head -1"
+    result = subprocess.run(["bash", "-c", shell], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "Traceback" not in result.stderr
+
+
+def test_wandb_offline_mirrors_the_metrics(tmp_path):
+    out = tmp_path / "run"
+    environment = {
+        **os.environ,
+        "WANDB_SILENT": "true",
+        "WANDB_CONFIG_DIR": str(tmp_path),
+        "WANDB_CACHE_DIR": str(tmp_path),
+    }
+    result = command(*SMALL, "--wandb=offline", "--out", str(out), env=environment, timeout=180)
+    assert result.returncode == 0, result.stderr
+    (log,) = (out / "wandb").glob("offline-run-*/run-*.wandb")
+    data = log.read_bytes()
+    for word in (b"learners/welfare/median", b"baseline/welfare/seed_2", b"lola.lookahead_rate"):
+        assert word in data
+
+
+def test_seeds_are_spread_over_devices_and_agree_with_one(small_run, tmp_path):
+    out = tmp_path / "run"
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
+    result = command(*SMALL, "--out", str(out), env=environment, timeout=180)
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_allclose(final(out)["welfare"], final(small_run)["welfare"], rtol=1e-4)
+
+
+def test_readme_commands_parse():
+    """Every `python run.py` line of the README is accepted up to building what it names."""
+    from experiments.config import build_environment, build_learners, parse, seat_names
+
+    text = (ROOT / "README.md").read_text()
+    found = re.findall(r"^python run\.py (--(?!help|resume).*?)(?:\s+#.*)?$", text, re.M)
+    assert len(found) >= 4
+    for line in found:
+        run, _ = parse(shlex.split(line))
+        env = build_environment(run)
+        build_learners(run, env, seat_names(run.learners, env.num_players))
+
+
+def test_the_python_example_of_the_readme_runs(capsys):
+    example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert example
+    exec(compile(example[1].replace("range(200)", "range(2)"), "README.md", "exec"), {})  # noqa: S102
+    assert capsys.readouterr().out.startswith("[")

@@ -1,0 +1,202 @@
+"""Flags ⇄ YAML ⇄ fields: one schema, the user's words, and what wandb's agent writes."""
+
+import itertools
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+import envs
+import shaping
+from envs.registry import Parameter
+from experiments.config import Run, UserError, build_environment, build_learners, parse, seat_names, to_flags
+from experiments.flags import Group, parse_flags
+
+ROOT = Path(__file__).parents[2]
+
+
+def resolved(*args):
+    return parse(args)[0]
+
+
+def test_defaults_are_those_of_the_dataclasses():
+    run = resolved("--players", "4")
+    assert (run.env, run.players, run.learners, run.baseline, run.seeds) == ("ipd", 4, "lola", "naive", 16)
+    for name in ("lola", "naive"):
+        learner = shaping.make(name)
+        parts = (learner, learner.objective, learner.direction)
+        have = {f.name: getattr(part, f.name) for part in parts for f in fields(part)}
+        for field, value in run.components[name].items():
+            assert have[field] == value
+
+
+@pytest.mark.parametrize("registry", [envs.REGISTRY, shaping.REGISTRY], ids=["environments", "learners"])
+def test_every_parameter_has_help_and_a_type(registry):
+    for name in registry.names():
+        for parameter in registry.parameters(name).values():
+            assert parameter.help, f"{name}: {parameter.name} has no line in its docstring"
+            assert parameter.annotation
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--players", "3", "--lola.lookahead_rate", "0.5", "--env.horizon", "7"),
+        ("--players=3", "--lola.lookahead_rate=0.5", "--env.horizon=7"),
+        ("--players=3", "--lola.lookahead-rate=0.5", "--env.horizon=7"),
+    ],
+)
+def test_flags_with_a_space_or_an_equals_sign(args):
+    run = resolved(*args)
+    assert (run.players, run.components["lola"]["lookahead_rate"], run.components["env"]["horizon"]) == (3, 0.5, 7)
+
+
+@pytest.mark.parametrize(("text", "value"), [("True", True), ("true", True), ("False", False), ("false", False)])
+@pytest.mark.parametrize("form", ["--part.flag={}", "--part.flag {}"])
+def test_booleans_as_wandb_writes_them(form, text, value):
+    groups = {"part": Group("", {"flag": Parameter("flag", "bool", not value, "")})}
+    assert parse_flags(groups, form.format(text).split(), "run.py", "") == {"part": {"flag": value}}
+
+
+def test_a_boolean_that_is_none_is_refused(capsys):
+    groups = {"part": Group("", {"flag": Parameter("flag", "bool", True, "")})}
+    with pytest.raises(SystemExit, match="2"):
+        parse_flags(groups, ["--part.flag=maybe"], "run.py", "")
+    assert "expected True or False" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_preset_builds_and_holds_only_differences(path):
+    run = resolved("--config", str(path))
+    env = build_environment(run)
+    build_learners(run, env, seat_names(run.learners, env.num_players))
+    default = to_flags(resolved("--env", run.env, "--learners", run.learners, "--baseline", run.baseline))
+    text = yaml.safe_load(path.read_text())
+    changed = {flag for flag, value in to_flags(run).items() if default.get(flag) != value}
+    flat = {
+        f"{k}.{inner}" if isinstance(v, dict) else k
+        for k, v in text.items()
+        for inner in (v if isinstance(v, dict) else [0])
+    }
+    assert flat - {"env", "learners"} <= changed
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs/sweeps").glob("*.yaml")), ids=lambda path: path.name)
+def test_sweeps_are_accepted_as_the_agent_writes_them(path):
+    """${args} expands to --name=value for every parameter."""
+    parameters = yaml.safe_load(path.read_text())["parameters"]
+    choices = [[f"--{name}={value}" for value in p.get("values", [p.get("value")])] for name, p in parameters.items()]
+    for args in itertools.product(*choices):
+        flags = to_flags(resolved(*args))
+        assert all(str(flags[a[2:].split("=")[0]]) == a.split("=")[1] for a in args)
+
+
+def test_yaml_nested_dotted_and_listed_keys_mean_the_flags(tmp_path):
+    forms = {
+        "dotted": "env: ipd2\nenv.discount: 0.9\nlearners: lola,naive\nlola.lookahead_rate: 2\n",
+        "nested": "env: {name: ipd2, discount: 0.9}\nlearners: [lola, naive]\nlola: {lookahead_rate: 2.0}\n",
+    }
+    runs = []
+    for name, text in forms.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+        runs.append(resolved("--config", str(tmp_path / f"{name}.yaml")))
+    assert runs[0] == runs[1]
+    assert runs[0].components["env"]["discount"] == 0.9
+    over = resolved("--config", str(tmp_path / "dotted.yaml"), "--env.discount", "0.5")
+    assert over.components["env"]["discount"] == 0.5
+
+
+def test_the_resolved_config_repeats_the_run(tmp_path):
+    run = resolved("--players", "3", "--learners", "lola,naive*2", "--lola.expansion=taylor", "--seeds", "2")
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(to_flags(run)))
+    assert resolved("--config", str(path)) == run
+
+
+def test_later_files_win(tmp_path):
+    for name, players in (("a", 3), ("b", 4)):
+        (tmp_path / f"{name}.yaml").write_text(f"players: {players}\n")
+    run = resolved("--config", str(tmp_path / "a.yaml"), "--config", str(tmp_path / "b.yaml"))
+    assert run.players == 4
+
+
+@pytest.mark.parametrize(
+    ("learners", "seats"),
+    [("lola", ["lola"] * 3), ("lola,naive*2", ["lola", "naive", "naive"]), ("lola*3", ["lola"] * 3)],
+)
+def test_seats(learners, seats):
+    assert seat_names(learners, 3) == seats
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--learners", "lolla"], "unknown learner 'lolla': did you mean 'lola'?"),
+        (["--env", "ipdd"], "unknown environment 'ipdd': did you mean 'ipd'?"),
+        (["--baseline", "naiv"], "unknown learner 'naiv': did you mean 'naive'?"),
+        (["--env", "zzz"], "unknown environment 'zzz'; known: bach_or_stravinsky"),
+        (["--player", "4"], "unknown flag --player: did you mean 'players'?"),
+        (["--lola.lookahed_rate=1"], "unknown flag --lola.lookahed_rate: did you mean 'lola.lookahead_rate'?"),
+        (["--seeds", "0"], "--seeds 0: expected a whole number from 1"),
+        (["--steps", "0"], "--steps 0: expected a whole number from 1"),
+        (["--learners", "lola,naive*x"], "'naive*x' is no seat"),
+        (["--learners", "lola*0"], "'lola*0' is no seat"),
+        (["--learners", ""], "'' is no seat"),
+        (["--config", "nowhere.yaml"], "--config nowhere.yaml: No such file"),
+        (["--resume", "nowhere"], "--resume nowhere: holds no run"),
+    ],
+)
+def test_mistakes_on_the_command_line(args, message):
+    with pytest.raises(UserError) as error:
+        parse(args)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("plyers: 4\n", "unknown key 'plyers'"),
+        ("plyers: 4\n", "did you mean 'players'?"),
+        ("lola: {lookahed_rate: 1}\n", "did you mean 'lola.lookahead_rate'?"),
+        ("out: somewhere\n", "unknown key 'out'"),
+        ("players: [4\n", "not valid YAML"),
+        ("- players\n", "expected a mapping"),
+        ("!!python/object/apply:os.system ['echo hi']\n", "not valid YAML"),
+    ],
+)
+def test_mistakes_in_a_file(tmp_path, text, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        parse(["--config", str(path)])
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--learners", "lola,naive*2", "--players", "4"], "3 seats for 4 players"),
+        (["--learners", "lola,naive", "--env", "ipd2", "--players", "3"], "ipd2 has 2 players"),
+        (["--players", "1"], "players = 1: expected from 2"),
+        (["--players", "9"], "learner lola: 9 players with 2 actions"),
+        (["--env.discount", "1.5"], "environment ipd: discount = 1.5: expected from 0"),
+        (["--lola.lookahead_rate", "-1"], "learner lola: lookahead_rate = -1.0: expected at least 0"),
+        (["--lola.terms", "shaping"], "learner lola: terms = 'shaping' with expansion = 'exact'"),
+        (["--env", "matrix", "--env.payoffs", "nowhere.json"], "environment matrix: payoffs = 'nowhere.json'"),
+    ],
+)
+def test_mistakes_in_values(args, message):
+    run = resolved(*args)
+
+    def build():
+        env = build_environment(run)
+        build_learners(run, env, seat_names(run.learners, env.num_players))
+
+    with pytest.raises(UserError) as error:
+        build()
+    assert message in str(error.value)
+
+
+def test_run_fields_are_flags():
+    assert {f.name for f in fields(Run)} - {"components"} <= set(to_flags(resolved())) | {"players", "out"}

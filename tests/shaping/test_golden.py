@@ -1,0 +1,135 @@
+"""Golden vectors in float64: gradients of the reference notebook for eight games, and losses after 20 steps.
+
+`tests/data/golden_shaping.json` holds descent directions g on losses L = -V, θ_i[k] = sin(1 + i d + k), discount 0.96.
+"""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import envs
+import shaping
+from shaping import CONVENTIONS, Exact, Lola, Naive
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden_shaping.json").read_text())
+DIRECTIONS = {
+    "nl": lambda rate: Naive(),
+    "la": lambda rate: Lola(lookahead_rate=rate, expansion="taylor", terms="lookahead"),
+    "lola0": lambda rate: Lola(lookahead_rate=rate, expansion="taylor", terms="shaping"),
+    "lola": lambda rate: Lola(lookahead_rate=rate, expansion="taylor"),
+    "lola_exact1": lambda rate: Lola(lookahead_rate=rate),
+    "la_exact1": lambda rate: Lola(lookahead_rate=rate, terms="lookahead"),
+}
+MATRIX_GAMES = {
+    "ipd2_absolute": lambda: envs.make("ipd2"),
+    "ipd2_relative": lambda: envs.make("ipd2"),
+    "imp2_relative": lambda: envs.make("matching_pennies", stake=-1.0),  # the first player wants to differ
+    "ipd3_pax_relative": lambda: envs.make("ipd", players=3),
+    "mp3_jordan": lambda: envs.make("matching_pennies", players=3, horizon=1),
+    "chicken_oneshot": lambda: envs.make("chicken"),
+}
+
+
+def values_of(game):
+    """`value(params, key) -> [n]` on parameters `[n, d]` in the convention of the golden file."""
+    if game == "tandem":
+        return lambda p, key: -((p[0, 0] + p[1, 0]) ** 2 - 2 * p[:, 0])
+    if game == "hamiltonian":
+        return lambda p, key: -p[0, 0] * p[1, 0] * jnp.array([1.0, -1.0])
+    env = MATRIX_GAMES[game]()
+    convention = CONVENTIONS["sos"] if game.endswith("absolute") else CONVENTIONS["parley"]
+    as_table = convention.to_ours if env.horizon > 1 else lambda p: p[..., None]
+    return lambda p, key: Exact().value(env, as_table(p))
+
+
+def ascent(direction, value, params):
+    seats = jnp.arange(params.shape[0])
+    return jax.vmap(lambda seat: direction(value, params, seat, jax.random.key(0)))(seats)
+
+
+def jitted_ascent(direction, value, params):
+    return jax.jit(lambda p: ascent(direction, value, p))(params)
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.mark.parametrize("game", GOLDEN)
+def test_losses(game):
+    golden = GOLDEN[game]
+    values = values_of(game)(jnp.array(golden["theta"]), None)
+    np.testing.assert_allclose(-values, golden["losses"], rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", DIRECTIONS)
+@pytest.mark.parametrize("game", GOLDEN)
+def test_gradients(game, name):
+    golden = GOLDEN[game]
+    got = jitted_ascent(DIRECTIONS[name](golden["alpha"]), values_of(game), jnp.array(golden["theta"]))
+    np.testing.assert_allclose(-got, golden[name], rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["nl", "lola"])
+@pytest.mark.parametrize("game", GOLDEN)
+def test_losses_after_20_steps(game, name):
+    golden = GOLDEN[game]
+    value, direction = values_of(game), DIRECTIONS[name](golden["alpha"])
+    step = lambda _, p: p + golden["alpha"] * ascent(direction, value, p)  # noqa: E731
+    params = jax.jit(lambda p: jax.lax.fori_loop(0, 20, step, p))(jnp.array(golden["theta"]))
+    np.testing.assert_allclose(-value(params, None), golden["loss_after_20"][name], rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("game", GOLDEN)
+def test_full_lola_is_naive_plus_its_two_terms(game):
+    golden = {name: np.array(GOLDEN[game][name]) for name in ("nl", "la", "lola0", "lola")}
+    terms = (golden["la"] - golden["nl"]) + (golden["lola0"] - golden["nl"])
+    np.testing.assert_allclose(golden["lola"] - golden["nl"], terms, atol=1e-10)
+
+
+def test_the_learner_takes_the_golden_step():
+    """20 updates of `lola` in a match, not of the bare direction."""
+    golden = GOLDEN["ipd3_pax_relative"]
+    env = envs.make("ipd", players=3)
+    match = shaping.Match.of(env, [shaping.make("lola", expansion="taylor")] * 3)
+    states = shaping.init(match, jax.random.key(0))
+    states = (states[0]._replace(table=jnp.array(golden["theta"])[..., None]),)
+    step = lambda i, s: shaping.step(match, s, jax.random.key(1), i)[0]  # noqa: E731
+    states = jax.jit(lambda s: jax.lax.fori_loop(0, 20, step, s))(states)
+    values = Exact().value(env, shaping.policies(match, states))
+    np.testing.assert_allclose(-values, golden["loss_after_20"]["lola"], rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_k_step_lola_is_the_unrolled_definition(steps):
+    """The field against a plain loop written from the definition, one player at a time."""
+    env = envs.make("ipd", players=3)
+    value = lambda p, key=None: Exact().value(env, p)  # noqa: E731
+    theta = jnp.array(GOLDEN["ipd3_pax_relative"]["theta"])[..., None]
+
+    def by_hand(own, seat):
+        joint = [own if j == seat else theta[j] for j in range(3)]
+        for _ in range(steps):
+            old = jnp.stack(joint)
+            joint = [
+                own if j == seat else old[j] + 0.3 * jax.grad(lambda p, j=j: value(p)[j])(old)[j] for j in range(3)
+            ]
+        return value(jnp.stack(joint))[seat]
+
+    expected = jnp.stack([jax.jit(jax.grad(by_hand), static_argnums=1)(theta[seat], seat) for seat in range(3)])
+    got = jitted_ascent(Lola(lookahead_rate=0.3, lookahead_steps=steps), value, theta)
+    np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-10)
+
+
+def test_single_precision_stays_close():
+    with jax.enable_x64(False):
+        golden = GOLDEN["ipd3_pax_relative"]
+        got = jitted_ascent(Lola(), values_of("ipd3_pax_relative"), jnp.array(golden["theta"], jnp.float32))
+        assert got.dtype == jnp.float32
+        np.testing.assert_allclose(-got, golden["lola_exact1"], rtol=1e-3, atol=1e-3)
