@@ -18,7 +18,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from envs.validation import require_choice, require_range
 
@@ -44,7 +44,7 @@ class Naive(Direction):
 
     def __call__(self, value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""]) -> Params:
         """∂_i V_i(θ)."""
-        return jax.grad(lambda own: _select(value(_replace(params, seat, own), key), seat))(_take(params, seat))
+        return _take(jax.grad(lambda joint: _take(value(joint, key), seat))(params), seat)
 
 
 class Lola(Direction):
@@ -85,22 +85,28 @@ class Lola(Direction):
             raise ValueError("terms = 'shaping' with expansion = 'exact' is not defined: expected expansion = 'taylor'")
 
     def __call__(self, value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""]) -> Params:
-        """The gradient in θ_i of the expected value after the others' steps."""
+        """The gradient in θ_i of the expected value after the others' steps.
+
+        Taken in all of θ, of which the part of `seat` is kept: under a `vmap` over seats the naive gradients at θ are
+        then the same for all of them, and computed once.
+        """
         step_key, value_key = jax.random.split(key)
         lookahead, shaping = self.terms == "lookahead", self.terms == "shaping"
 
-        def surrogate(own: Params) -> Float[Array, ""]:
-            joint = _replace(params, seat, own)
-            before = params if lookahead else joint
+        def own_value(joint: Params) -> Float[Array, ""]:
+            return _take(value(joint, value_key), seat)
+
+        def surrogate(joint: Params) -> Float[Array, ""]:
+            before = jax.lax.stop_gradient(joint) if lookahead else joint
             after = self._others_learn(value, before, seat, step_key)
             if self.expansion == "exact":
-                return _select(value(_replace(after, seat, own), value_key), seat)
-            own_value = lambda p: _select(value(p, value_key), seat)  # noqa: E731
+                return own_value(_put(after, seat, joint) if lookahead else after)
             displacement = jax.tree.map(jnp.subtract, after, before)
-            now, gain = jax.jvp(own_value, (params if shaping else joint,), (displacement,))
+            base = jax.lax.stop_gradient(joint) if shaping else joint
+            now, gain = jax.jvp(own_value, (base,), (displacement,))
             return gain + (own_value(joint) if shaping else now)
 
-        return jax.grad(surrogate)(_take(params, seat))
+        return _take(jax.grad(surrogate)(params), seat)
 
     def _others_learn(self, value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""]) -> Params:
         """Joint parameters after everybody but `seat` took the expected naive steps."""
@@ -108,7 +114,7 @@ class Lola(Direction):
         def learn(joint: Params, step_key: Key[Array, ""]) -> tuple[Params, None]:
             gradients = own_gradients(value, joint, step_key)
             moved = jax.tree.map(lambda p, g: p + self.lookahead_rate * g, joint, gradients)
-            return _replace(moved, seat, _take(joint, seat)), None
+            return _put(moved, seat, joint), None
 
         if self.lookahead_steps == 1:
             return learn(params, key)[0]
@@ -121,19 +127,16 @@ def own_gradients(value: Value, params: Params, key: Key[Array, ""]) -> Params:
     return jax.tree.map(lambda j: jnp.einsum("jj...->j...", j), jacobian)
 
 
-def _select(values: Float[Array, " n"], seat: Int[Array, ""]) -> Float[Array, ""]:
-    return jnp.where(jnp.arange(values.shape[0]) == seat, values, 0).sum()
+def _take(tree: Params, seat: Int[Array, ""]) -> Params:
+    """The part of `seat` of leaves `[n, ...]`."""
+    return jax.tree.map(lambda leaf: jnp.where(_is_seat(leaf, seat), leaf, 0).sum(axis=0), tree)
 
 
-def _take(params: Params, seat: Int[Array, ""]) -> Params:
-    return jax.tree.map(lambda p: p[seat], params)
+def _put(tree: Params, seat: Int[Array, ""], source: Params) -> Params:
+    """`tree` with the part of `seat` taken from `source`."""
+    return jax.tree.map(lambda leaf, new: jnp.where(_is_seat(leaf, seat), new, leaf), tree, source)
 
 
-def _replace(params: Params, seat: Int[Array, ""], own: Params) -> Params:
-    """`params` with those of `seat` replaced by `own`; a select, because scatters are slow under `vmap`."""
-
-    def replace(leaf: Array, mine: Array) -> Array:
-        is_seat = (jnp.arange(leaf.shape[0]) == seat).reshape(-1, *(1,) * mine.ndim)
-        return jnp.where(is_seat, mine[None], leaf)
-
-    return jax.tree.map(replace, params, own)
+def _is_seat(leaf: Float[Array, "n ..."], seat: Int[Array, ""]) -> Bool[Array, "n ..."]:
+    """A mask instead of an index: gathers and scatters are slow under `vmap`."""
+    return (jnp.arange(leaf.shape[0]) == seat).reshape(-1, *(1,) * (leaf.ndim - 1))

@@ -119,6 +119,9 @@ def action_logits(table: Float[Array, "*O L"], legal: Bool[Array, " A"]) -> Floa
 
 def action_probabilities(tables: Float[Array, "n O L"], legal: Bool[Array, "n A"]) -> Float[Array, "n O A"]:
     """Probability of each action after each observation, `[n, O, A]`, from tables `[n, O, A - 1]`."""
+    if tables.shape[-1] == 1:  # the softmax of (x, 0), with cheaper derivatives of any order
+        first = jax.nn.sigmoid(jnp.where(legal[:, None, 1:], tables, -ILLEGAL_LOGIT))
+        return jnp.concatenate([first, 1 - first], axis=-1)
     return jax.nn.softmax(jax.vmap(action_logits)(tables, legal), axis=-1)
 
 

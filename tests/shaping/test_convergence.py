@@ -7,7 +7,7 @@ import pytest
 
 import envs
 import shaping
-from shaping import CONVENTIONS, Match
+from shaping import Match
 
 
 def final_welfare(name, seeds=16, steps=200, players=None, game="ipd", **fields):
@@ -48,14 +48,4 @@ def test_two_player_end_states_of_the_sos_notebook():
     ):
         welfare = final_welfare(name, game="ipd2", seeds=400, steps=100, **fields)[2]
         error = 3 * np.hypot(std / 5, welfare.std() / 20)
-        assert -welfare.mean() == pytest.approx(mean, abs=max(0.005, error))
-
-
-@pytest.mark.slow
-def test_lola_finds_tit_for_tat_in_most_seeds():
-    """By POLA's classifier: both defect after DD and after the other's defection, and welfare is close to all-C."""
-    _, tables, welfare = final_welfare("lola", game="ipd2", seeds=64, steps=200)
-    ours = np.asarray(jax.nn.sigmoid(tables[..., 0]))  # START, CC, CD, DC, DD
-    reciprocal = (ours[:, :, 4] < 0.65).all(axis=1) & (ours[:, :, 2] < 0.65).all(axis=1) & (welfare > -1.2)
-    assert reciprocal.mean() > 0.6
-    assert CONVENTIONS["parley"] == CONVENTIONS["mfos"]
+        assert -welfare.mean() == pytest.approx(mean, abs=max(0.005, float(error)))

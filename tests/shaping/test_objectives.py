@@ -103,6 +103,15 @@ def test_masked_actions_are_never_taken(tmp_path):
     assert bool(jnp.isfinite(jax.jacrev(lambda t: Exact().value(env, t))(tables)).all())
 
 
+def test_a_player_with_one_action_of_two_always_takes_it(tmp_path):
+    np.savez(tmp_path / "game.npz", payoffs=np.arange(4.0).reshape(2, 1, 2))
+    env = envs.make("matrix", payoffs=str(tmp_path / "game.npz"))
+    assert env.legal().tolist() == [[True, False], [True, True]]
+    tables = jax.random.normal(jax.random.key(0), (2, env.num_observations, 1))
+    np.testing.assert_allclose(outcome(env, tables).action_rates[0], [1.0, 0.0], atol=1e-5)
+    np.testing.assert_allclose(Exact().value(env, tables), by_hand(env, tables), rtol=1e-4)
+
+
 @pytest.mark.parametrize("scale", [1.0, 20.0, 200.0])
 @pytest.mark.parametrize("players", [2, 4])
 def test_no_nan_in_value_gradient_or_second_derivative(players, scale):

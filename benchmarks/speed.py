@@ -1,0 +1,137 @@
+"""Speed of environments and of exact learners: `python benchmarks/speed.py`.
+
+All measurements are interleaved in one process, repeated, and reported as medians with the spread, so that other load
+on the machine hits all of them alike. Reference figures are quoted, not run: Pax (ucl-dark/pax) and the notebook of
+stable opponent shaping in PyTorch, both on two idle CPU cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import envs
+import shaping
+
+PAX_STEPS = {256: {2: 18.3e6, 3: 10.4e6, 4: 10.1e6, 5: 11.0e6}, 65536: {2: 10.6e6, 3: 8.5e6, 4: 6.9e6, 5: 7.0e6}}
+NOTEBOOK_LOLA_UPDATES = 500.0  # one 2-player seed
+PLAYERS, BATCHES = (2, 3, 4, 5), (256, 4096, 65536)
+
+
+def fair_coins(words: Any, shape: tuple[int, ...]) -> Any:
+    """Independent actions 0 or 1, 32 from each random word."""
+    bits = (words[None] >> jnp.arange(32, dtype=jnp.uint32)[:, None]) & 1
+    return bits.astype(jnp.int32).reshape(-1)[: int(np.prod(shape))].reshape(shape)
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4))
+def play_randomly(env: Any, key: Any, batch: int, steps: int, unroll: int) -> Any:
+    """`steps` steps of `batch` environments; rewards and observations are summed, so that nothing is optimised away."""
+    reset_key, key = jax.random.split(key)
+    state, obs = jax.vmap(env.reset)(jax.random.split(reset_key, batch))
+    words = jax.random.bits(key, (steps, -(-batch * env.num_players // 32)), jnp.uint32)  # the chunk's numbers at once
+
+    def step(carry: Any, words: Any) -> tuple[Any, None]:
+        state, rewards, seen = carry
+        actions = fair_coins(words, (batch, env.num_players))
+        state, timestep = jax.vmap(env.step, in_axes=(0, 0, None))(state, actions, key)
+        return (state, rewards + timestep.reward, seen + timestep.obs), None
+
+    start = (state, jnp.zeros((batch, env.num_players)), jnp.zeros_like(obs))
+    return jax.lax.scan(step, start, words, unroll=unroll)[0]
+
+
+@partial(jax.jit, static_argnums=3)
+def learn(match: Any, states: Any, keys: Any, steps: int) -> Any:
+    """`steps` updates of all seats, for every seed."""
+
+    def one(states: Any, key: Any) -> Any:
+        return jax.lax.fori_loop(0, steps, lambda i, s: shaping.step(match, s, key, i)[0], states)
+
+    return jax.vmap(one)(states, keys)
+
+
+def environment_cases() -> dict[str, tuple[Callable[[], Any], float, float | None]]:
+    """Name → (what to time, environment steps in it, reference steps a second)."""
+    cases: dict[str, tuple[Callable[[], Any], float, float | None]] = {}
+    for players in PLAYERS:
+        for batch in BATCHES:
+            env, steps = envs.make("ipd", players=players), max(100, 2**20 // batch)
+            env = env.replace(horizon=steps)
+            reference = PAX_STEPS.get(batch, {}).get(players)
+            run = partial(play_randomly, env, jax.random.key(0), batch, steps, 8 if batch < 4096 else 1)
+            cases[f"ipd n = {players}, batch {batch}"] = (run, batch * steps, reference)
+    return cases
+
+
+def learner_cases() -> dict[str, tuple[Callable[[], Any], float, float | None]]:
+    """Name → (what to time, updates × seeds in it, reference updates a second)."""
+    settings = [
+        ("lola", 2, 1),
+        ("lola", 2, 1024),
+        *(("lola", n, 64) for n in PLAYERS),
+        *(("naive", n, 64) for n in PLAYERS),
+    ]
+    cases: dict[str, tuple[Callable[[], Any], float, float | None]] = {}
+    for learner, players, seeds in settings:
+        env = envs.make("ipd", players=players)
+        match = shaping.Match.of(env, [shaping.make(learner)] * players)
+        keys = jax.vmap(jax.random.key)(jnp.arange(seeds))
+        states = jax.vmap(partial(shaping.init, match))(keys)
+        steps = 200 if players < 4 else 20
+        run = partial(learn, match, states, keys, steps)
+        reference = NOTEBOOK_LOLA_UPDATES if (learner, players) == ("lola", 2) else None
+        cases[f"exact {learner} n = {players}, seeds {seeds}"] = (run, seeds * steps, reference)
+    return cases
+
+
+def measure(cases: dict[str, Any], repeats: int) -> list[dict[str, Any]]:
+    """Time all cases, interleaved; the first call of each, with its compilation, is timed apart."""
+    first, seconds = {}, {name: [] for name in cases}
+    for repeat in range(repeats + 1):
+        for name, (run, _, _) in cases.items():
+            start = time.perf_counter()
+            jax.block_until_ready(run())
+            elapsed = time.perf_counter() - start
+            seconds[name].append(elapsed) if repeat else first.setdefault(name, elapsed)
+    rows = []
+    for name, (_, amount, reference) in cases.items():
+        median = float(np.median(seconds[name]))
+        rate, spread = amount / median, (max(seconds[name]) - min(seconds[name])) / median
+        row = {"case": name, "per_s": rate, "spread": spread, "reference": reference, "first_s": first[name]}
+        rows.append(row | {"ratio": rate / reference if reference else None})
+    return rows
+
+
+def main() -> None:
+    """Measure and print a Markdown table; `--json FILE` keeps the numbers."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--json")
+    args = parser.parse_args()
+    load, device = os.getloadavg()[0], jax.devices()[0].device_kind
+    title = f"{device} ({platform.machine()}, {os.cpu_count()} cores), jax {jax.__version__}"
+    print(f"{title}; load average before {load:.2f}; medians of {args.repeats} interleaved runs\n")
+    rows = measure(environment_cases() | learner_cases(), args.repeats)
+    print("| case | per second | spread | reference | ratio | first call, s |\n|---|---|---|---|---|---|")
+    for row in rows:
+        reference, ratio = (f"{row['reference']:,.0f}", f"{row['ratio']:.1f}") if row["reference"] else ("", "")
+        cells = (row["case"], f"{row['per_s']:,.0f}", f"{row['spread']:.0%}", reference, ratio, f"{row['first_s']:.1f}")
+        print(f"| {' | '.join(cells)} |")
+    if args.json:
+        Path(args.json).write_text(json.dumps({"machine": title, "load": load, "rows": rows}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
