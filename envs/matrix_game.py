@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -16,6 +16,7 @@ from envs.validation import require_range
 __all__ = ["MatrixGame", "MatrixState"]
 
 MAX_JOINT_ACTIONS = 2**20
+MAX_PAYOFF = 1e30  # far enough from the largest float32 for sums and products
 
 
 class MatrixState(NamedTuple):
@@ -23,11 +24,9 @@ class MatrixState(NamedTuple):
 
     Attributes:
         step: int32 scalar, steps taken.
-        joint: int32 scalar, the last joint action as a number in base A, player 0 the most significant digit.
     """
 
     step: Int[Array, ""]
-    joint: Int[Array, ""]
 
 
 class MatrixGame(Environment):
@@ -64,29 +63,27 @@ class MatrixGame(Environment):
         Raises:
             ValueError: payoffs that are no `[n, A, ..., A]` array, or a field out of range.
         """
-        require_range("horizon", self.horizon, 1, hint="1 is the one-shot game")
+        require_range("horizon", self.horizon, 1, whole=True, hint="1 is the one-shot game")
         require_range("discount", self.discount, 0.0, 1.0 - 1e-5, hint="0 only looks at the first step")
-        shape = getattr(self.payoffs, "shape", None)
-        if shape is None:  # a PyTree of something else, such as the axes of a vmap
-            return
-        n = len(shape) - 1
-        if n < 1 or shape[0] != n or len(set(shape[1:])) != 1:
-            raise ValueError(f"payoffs of shape {shape}: expected [n, A, ..., A] with one axis of A actions a player")
-        if len(self.actions) != n or any(not 1 <= len(names) <= shape[1] for names in self.actions):
-            raise ValueError(f"actions {self.actions}: expected names of 1 to {shape[1]} actions for {n} players")
-        require_range("number of joint actions", math.prod(shape[1:]), 1, MAX_JOINT_ACTIONS, hint="fewer players")
-        if isinstance(self.payoffs, np.ndarray) and not np.isfinite(self.payoffs).all():
-            raise ValueError("payoffs: expected finite numbers, found NaN or infinity")
+        if not self.actions or not all(self.actions):
+            raise ValueError(f"actions = {self.actions}: expected the names of one or more actions for every player")
+        require_range("number of joint actions", self.num_joint_actions, 1, MAX_JOINT_ACTIONS, hint="fewer players")
+        if isinstance(self.payoffs, np.ndarray | jax.Array):  # else a PyTree of something else, such as shardings
+            shape = (self.num_players, *(self.num_actions,) * self.num_players)
+            if self.payoffs.shape[-len(shape) :] != shape:  # axes before it are those of a batch of games
+                raise ValueError(f"payoffs of shape {self.payoffs.shape}: expected [n, A, ..., A] = {shape}")
+        if isinstance(self.payoffs, np.ndarray) and not (np.abs(self.payoffs) <= MAX_PAYOFF).all():
+            raise ValueError(f"payoffs: expected finite numbers up to {MAX_PAYOFF:g}, found larger ones or NaN")
 
     @property
     def num_players(self) -> int:
         """Number of players n."""
-        return self.payoffs.shape[0]
+        return len(self.actions)
 
     @property
     def num_actions(self) -> int:
         """Number of actions A of the player who has most."""
-        return self.payoffs.shape[1]
+        return max(map(len, self.actions))
 
     @property
     def num_joint_actions(self) -> int:
@@ -105,16 +102,15 @@ class MatrixGame(Environment):
 
     def reset(self, key: Key[Array, ""]) -> tuple[MatrixState, Int[Array, " n"]]:
         """Everyone observes START; `key` is not used."""
-        zero = jnp.zeros((), jnp.int32)
-        return MatrixState(zero, zero), jnp.zeros(self.num_players, jnp.int32)
+        return MatrixState(jnp.zeros((), jnp.int32)), jnp.zeros(self.num_players, jnp.int32)
 
     def step(self, state: MatrixState, actions: Int[Array, " n"], key: Key[Array, ""]) -> tuple[MatrixState, TimeStep]:
         """Pay and show the joint action `actions` `[n]`; `key` is not used."""
         joint = self.joint_index(actions)
         time = state.step + 1
         obs = jnp.zeros_like(actions) if self.horizon == 1 else 1 + self.views(joint, actions)
-        reward = jnp.asarray(self.payoffs).reshape(self.num_players, -1)[:, joint]
-        return MatrixState(time, joint), TimeStep(obs, reward, jnp.zeros((), bool), time >= self.horizon, {})
+        reward = jnp.asarray(self.payoffs, float).reshape(self.num_players, -1)[:, joint]
+        return MatrixState(time), TimeStep(obs, reward, jnp.zeros((), bool), time >= self.horizon, {})
 
     def legal(self, state: Any = None) -> Bool[Array, "n A"]:
         """Which actions each player has, `[n, A]`, the same in every state."""

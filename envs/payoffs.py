@@ -200,7 +200,7 @@ def ultimatum(pot: float = 10.0, unfair: float = 8.0) -> Payoffs:
     return {"payoffs": _stack([proposer, responder]), "actions": (("fair", "unfair"), ("accept", "reject"))}
 
 
-def from_file(payoffs: str) -> Payoffs:
+def from_file(payoffs: str | Path) -> Payoffs:
     """A normal form of your own, from a .json or .npz file.
 
     The array is `[n, A1, ..., An]`; unequal numbers of actions are padded and masked. A .json file holds nested
@@ -217,16 +217,15 @@ def from_file(payoffs: str) -> Payoffs:
     path = Path(payoffs)
     try:
         table, names = _read(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"payoffs = {payoffs!r}: expected a readable .json or .npz file ({error})") from error
+    except Exception as error:  # whatever json, zipfile and NumPy raise on what they cannot read
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"payoffs = {str(payoffs)!r}: expected a readable .json or .npz file ({reason})") from error
     counts = table.shape[1:]
     if table.ndim < 2 or table.shape[0] != len(counts) or 0 in counts:
         raise ValueError(f"payoffs in {payoffs}: shape {table.shape}, expected [n, A1, ..., An] for n players")
-    if not np.isfinite(table).all():
-        raise ValueError(f"payoffs in {payoffs}: expected finite numbers, found NaN or infinity")
     actions = tuple(tuple(map(str, own)) for own in names or [range(k) for k in counts])
-    if tuple(map(len, actions)) != counts:
-        raise ValueError(f"actions in {payoffs}: expected {counts} names, found {tuple(map(len, actions))}")
+    if tuple(map(len, actions)) != counts or not all(name.isprintable() and name for own in actions for name in own):
+        raise ValueError(f"actions in {payoffs}: expected {counts} printable names, found {names}")
     padding = [(0, 0), *((0, max(counts) - k) for k in counts)]
     return {"payoffs": np.pad(table, padding), "actions": actions}
 
@@ -239,17 +238,22 @@ def _read(path: Path) -> tuple[np.ndarray, Any]:
         raise ValueError(f"the suffix is {path.suffix!r}")
     data = json.loads(path.read_text(encoding="utf-8"))
     data = data if isinstance(data, dict) else {"payoffs": data}
-    return np.asarray(data["payoffs"], float), data.get("actions")
+    if unknown := set(data) - {"payoffs", "actions"}:
+        raise ValueError(f"unknown key {sorted(unknown)[0]!r}; known: payoffs, actions")
+    names = data.get("actions")
+    if names is not None and not all(isinstance(own, list) for own in names):
+        raise ValueError("actions: expected one list of names a player")
+    return np.asarray(data["payoffs"], float), names
 
 
 def _joint_actions(players: int) -> np.ndarray:
     """`[n, 2, ..., 2]`: the action of each player in each joint action."""
-    require_range("players", players, 2, MAX_PLAYERS)
+    require_range("players", players, 2, MAX_PLAYERS, whole=True)
     return np.indices((2,) * players)
 
 
 def _threshold(players: int, threshold: int) -> int:
-    require_range("threshold", threshold, 1, players, hint="at most all players")
+    require_range("threshold", threshold, 1, players, whole=True, hint="at most all players")
     return threshold
 
 
@@ -257,7 +261,8 @@ def _dilemma(players: int, cooperate: Callable[[Any], Any], defect: Callable[[An
     """Payoffs by the own action and by c, the number of co-operators, the own one included."""
     defects = _joint_actions(players) * 1.0
     cooperators = players - defects.sum(axis=0, keepdims=True)
-    payoffs = (1 - defects) * cooperate(cooperators) + defects * defect(cooperators)
+    with np.errstate(all="ignore"):  # the game refuses what is not finite
+        payoffs = (1 - defects) * cooperate(cooperators) + defects * defect(cooperators)
     return {"payoffs": payoffs, "actions": (DILEMMA,) * players}
 
 

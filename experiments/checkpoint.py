@@ -14,9 +14,15 @@ from experiments.config import UserError
 from experiments.report import versions
 from experiments.run_directory import write_atomically
 
-__all__ = ["latest", "restore", "save"]
+__all__ = ["DamagedError", "latest_step", "restore", "restore_latest", "save"]
 
 SCHEMA = "1"
+
+
+class DamagedError(UserError):
+    """A checkpoint file that cannot be read."""
+
+
 KEEP = 2
 
 
@@ -32,23 +38,38 @@ def save(directory: Path, step: int, tree: Any) -> Path:
     return path
 
 
-def latest(directory: Path) -> Path | None:
-    """The checkpoint of the highest step, or None."""
-    return next(reversed(_all(directory)), None)
+def latest_step(directory: Path) -> int | None:
+    """The step of the newest checkpoint, sound or not, or None."""
+    return next((int(path.stem.removeprefix("step_")) for path in reversed(_all(directory))), None)
+
+
+def restore_latest(directory: Path, like: Any) -> tuple[int, Any, list[str]]:
+    """Step and tree of the newest checkpoint that can be read, in the structure of `like`; 0 and None without one.
+
+    Returns also what was wrong with newer ones.
+    """
+    unread = []
+    for path in reversed(_all(directory)):
+        try:
+            return *restore(path, like), unread
+        except DamagedError as error:
+            unread.append(str(error))
+    return 0, None, unread
 
 
 def restore(path: Path, like: Any) -> tuple[int, Any]:
     """Step and tree of a checkpoint, in the structure of `like`.
 
     Raises:
-        UserError: a damaged file, or one of another structure; the message names the first path that differs.
+        DamagedError: a file that cannot be read.
+        UserError: one of another structure; the message names the first path that differs.
     """
     try:
         with safetensors.safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
     except (OSError, safetensors.SafetensorError) as error:
-        raise UserError(f"checkpoint {path}: cannot be read: {error}") from error
+        raise DamagedError(f"checkpoint {path}: cannot be read: {error}") from error
     if metadata.get("schema") != SCHEMA:
         raise UserError(f"checkpoint {path}: schema {metadata.get('schema')}, expected {SCHEMA}")
     leaves, structure = jax.tree_util.tree_flatten_with_path(like)
@@ -62,4 +83,4 @@ def restore(path: Path, like: Any) -> tuple[int, Any]:
 
 
 def _all(directory: Path) -> list[Path]:
-    return sorted(directory.glob("step_*.safetensors"))
+    return sorted(path for path in directory.glob("step_*.safetensors") if path.stem[5:].isdigit())

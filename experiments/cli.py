@@ -40,7 +40,7 @@ def _train(args: list[str]) -> int:
 
     from experiments.train import train  # imports JAX
 
-    return train(run, resume, shlex.join(["python", "run.py", *args]), Console(highlight=False))
+    return train(run, resume, shlex.join(["python", "run.py", *args]), Console(highlight=False, markup=False))
 
 
 def _list(args: list[str]) -> int:
@@ -69,11 +69,15 @@ def _print_registry(title: str, registry: Registry) -> None:
 
 
 def _use_compilation_cache() -> None:
-    """Compiled programs outlive the process, unless JAX_COMPILATION_CACHE_DIR says otherwise."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(base / "parley" / "compiled"))
+    """Compiled programs outlive the process, in a place of ours or in that of JAX_COMPILATION_CACHE_DIR.
+
+    Only ours is bounded: JAX refuses to bound a directory whose entries were written without a bound.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(base / "parley" / "compiled")
+        os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(2**30)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {"train": _train, "list": _list}

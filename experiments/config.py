@@ -67,7 +67,7 @@ class Run:
         return f"{self.seeds} seeds" if self.seeds > 1 else "1 seed"
 
 
-RANGES = {"seeds": (1, 2**20), "steps": (1, 2**31 - 1), "log_every": (1, 2**31 - 1), "seed": (0, 2**31 - 1)}
+RANGES = {"seeds": (1, 2**20), "steps": (1, 2**31 - 1), "log_every": (1, 2**31 - 1), "seed": (0, 2**30)}
 CONTROL = {
     "config": "YAML file of flags; may be given several times, later files and flags win.",
     "resume": "continue the run in this directory; takes --steps to extend it, and --wandb.",
@@ -94,16 +94,21 @@ def parse(args: Sequence[str], prog: str = "python run.py") -> tuple[Run, str | 
     control.add_argument("--resume")
     known, rest = control.parse_known_args(list(args))
     given = _given_flags(rest)
-    if known.resume:
+    if known.resume is not None:
         known.config = [_resumed_config(known.resume, [*given, *(["config"] if known.config else [])])]
     from_files: dict[str, str] = {}
     for path in known.config:
         from_files |= _read_yaml(path)
     groups = _groups({**from_files, **given})
     _check_flags(groups, given, from_files, ", ".join(known.config))
-    merged = [f"--{key}={value}" for key, value in from_files.items() if key not in given]
+    seated = [key for key in from_files if "." not in key or key.split(".")[0] in groups]
+    merged = [f"--{key}={from_files[key]}" for key in seated if key not in given]
     values = parse_flags(groups, [*merged, *rest], prog, DESCRIPTION)
     own = {name: value for name, value in values.pop("").items() if name not in CONTROL}
+    for prefix, group in groups.items():
+        for name, parameter in group.parameters.items():
+            if "Path" in parameter.annotation:  # so that a config means the same wherever it is used
+                values[prefix][name] = str(Path(values[prefix][name]).resolve())
     for flag, (low, high) in RANGES.items():
         if not low <= own[flag] <= high:
             raise UserError(f"--{flag} {own[flag]}: expected a whole number from {low} to {high}")
@@ -153,30 +158,31 @@ def build_learners(run: Run, env: Environment, seats: Sequence[str]) -> list[Lea
     return [made[name] for name in seats]
 
 
-def seat_names(learners: str, players: int) -> list[str]:
+def seat_names(learners: str, players: int, flag: str = "learners") -> list[str]:
     """The name of the learner in each of `players` seats, from `a,b*3`; one name fills all.
 
     Raises:
         UserError: the seats do not add up.
     """
-    seats = [name for name, count in _seat_list(learners) for _ in range(count)]
-    if len(seats) == 1:
-        seats *= players
-    if len(seats) != players:
+    parts = _seat_list(learners, flag)
+    total = sum(count for _, count in parts)
+    if total == 1:
+        return [parts[0][0]] * players
+    if total != players:
         raise UserError(
-            f"--learners {learners}: {len(seats)} seats for {players} players; expected {players}, "
-            f"or one name for all, e.g. --learners {seats[0]},{seats[-1]}*{players - 1}"
+            f"--{flag} {learners}: {total} seats for {players} players; expected {players}, "
+            f"or one name for all, such as --{flag} {parts[0][0]}"
         )
-    return seats
+    return [name for name, count in parts for _ in range(count)]
 
 
-def _seat_list(learners: str) -> list[tuple[str, int]]:
+def _seat_list(learners: str, flag: str) -> list[tuple[str, int]]:
     """`a,b*3` → [("a", 1), ("b", 3)]."""
     seats = []
     for part in learners.split(","):
         match = re.fullmatch(r"\s*(\w+)\s*(?:\*\s*(\d+))?\s*", part)
         if match is None or match[2] == "0":
-            raise UserError(f"--learners {learners}: {part!r} is no seat; expected such as lola,naive*3")
+            raise UserError(f"--{flag} {learners}: {part!r} is no seat; expected such as lola,naive*3")
         seats.append((match[1], int(match[2] or 1)))
     return seats
 
@@ -199,6 +205,7 @@ def _check_flags(groups: dict[str, Group], given: Iterable[str], keys: Iterable[
         if flag not in (*flags, *HELP):
             raise UserError(f"unknown flag --{flag}{did_you_mean(flag, flags)}")
     allowed = [flag for flag in flags if flag not in (*CONTROL, "out")]
+    allowed += [f"{name}.{p}" for name in shaping.names() for p in shaping.REGISTRY.parameters(name)]  # seated or not
     for key in keys:
         if key not in allowed:
             raise UserError(f"unknown key {key!r} in {files}{did_you_mean(key, allowed)}")
@@ -209,9 +216,9 @@ def _groups(values: dict[str, Any]) -> dict[str, Group]:
     own = {p.name: p for p in read_parameters("experiments.config:Run") if p.name != "components"}
     names = {flag: values.get(flag) for flag in ("env", "learners", "baseline")}
     chosen = {flag: own[flag].default if name is None else name for flag, name in names.items()}
-    learners = [name for name, _ in _seat_list(chosen["learners"])]
+    learners = [name for name, _ in _seat_list(chosen["learners"], "learners")]
     if chosen["baseline"] != "none":
-        learners += [name for name, _ in _seat_list(chosen["baseline"])]
+        learners += [name for name, _ in _seat_list(chosen["baseline"], "baseline")]
     control = {flag: Parameter(flag, "str | None", None, text) for flag, text in CONTROL.items()}
     try:
         env = envs.REGISTRY.parameters(chosen["env"])
@@ -228,20 +235,29 @@ def _given_flags(args: Sequence[str]) -> dict[str, str | None]:
     """Flag → value as written, of all flags on a command line; the last one wins."""
     given: dict[str, str | None] = {}
     for place, arg in enumerate(args):
-        if arg.startswith("-") and not re.fullmatch(r"-[\d.].*", arg):
+        if arg.startswith("-") and not re.fullmatch(r"-([\d.].*|inf|nan)?", arg):
             flag, equals, value = arg.lstrip("-").partition("=")
             following = args[place + 1] if place + 1 < len(args) else None
             given[flag.replace("-", "_")] = value if equals else following
     return given
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases, which a few lines of can fill any memory, and which no config needs."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not supported")
+        return super().compose_node(parent, index)
+
+
 def _read_yaml(path: str) -> dict[str, str]:
     """A YAML file as flag → text, nested mappings joined by dots and `name` standing for the mapping itself."""
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_PlainLoader)  # noqa: S506  a SafeLoader
     except OSError as error:
         raise UserError(f"--config {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"--config {path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data or {}, dict):
         raise UserError(f"--config {path}: expected a mapping of flags to values, found {type(data).__name__}")

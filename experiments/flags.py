@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -75,7 +76,7 @@ def _kind(annotation: str) -> Any:
     """The type behind an annotation as written in the source; a string for what no flag can hold."""
     if annotation == "bool":
         return Annotated[bool, _BOOLEAN]
-    names: dict[str, Any] = {"int": int, "float": float, "str": str, "Literal": Literal, "None": None}
+    names: dict[str, Any] = {"int": int, "float": float, "str": str, "Literal": Literal, "None": None, "Path": Path}
     kind = eval(annotation, {"__builtins__": {}}, names)  # noqa: S307  our own source, not the user's
     return kind if isinstance(kind, type | types.UnionType) or hasattr(kind, "__args__") else str
 

@@ -45,8 +45,8 @@ def table(env: MatrixGame, title: str, names: Sequence[str], outcome: Any) -> Ta
     """
     result = Table(title=title, caption=_caption(env), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     result.title_justify = result.caption_justify = "left"
-    result.add_column("seat", no_wrap=True)
-    for heading in ("seeds", "reward", _initials(env)[0], "start", *_history_labels(env)):
+    result.add_column("seat")
+    for heading in ("seeds", "reward", _initials(env)[0], "first", *_history_labels(env)):
         result.add_column(heading, justify="right", no_wrap=True)
     columns = np.concatenate(
         [outcome.reward_per_step[..., None], outcome.action_rates[..., :1], outcome.response[..., 0]], axis=-1
@@ -55,7 +55,7 @@ def table(env: MatrixGame, title: str, names: Sequence[str], outcome: Any) -> Ta
         for quantile, row in zip(QUANTILES, np.quantile(columns[:, seat], QUANTILES, axis=0), strict=True):
             middle, last = quantile == 0.5, quantile == QUANTILES[-1]
             head = f"{seat} {name}" if quantile == QUANTILES[0] else ""
-            cells = (head, "median" if middle else f"{quantile:.0%}", f"{row[0]:.2f}", *map(_probability, row[1:]))
+            cells = (head, f"{quantile:.0%}", f"{row[0]:.2f}", *map(_probability, row[1:]))
             result.add_row(*cells, style="bold" if middle else None, end_section=last)
     return result
 
@@ -76,10 +76,14 @@ def sentence(env: MatrixGame, names: Sequence[str], outcome: Any) -> str:
         verb = max(counts, key=lambda key: counts[key])
         text = f"{label} {verb} in {counts[verb]} of {seeds} seeds"
     else:
-        text = f"{label} plays {env.actions[0][0]} on {np.median(rates):.0%} of the steps"
-    text += f": median welfare {np.median(welfare):.3g}"
-    threshold = low + 0.8 * (high - low)
-    return f"{text} of {high:g}, {(welfare > threshold).sum()} above {threshold:.3g}" if high > low else text
+        text = f"{label} plays {_first(env)} on {np.median(rates):.0%} of the steps"
+    if high > low:
+        text += f": median welfare {np.median(welfare):.3g}"
+        threshold = low + 0.8 * (high - low)
+        text += f" of {high:g}, {(welfare > threshold).sum()} above {threshold:.3g}"
+    own = {name: outcome.reward_per_step[:, [n == name for n in names]].mean(axis=1) for name in dict.fromkeys(names)}
+    rewards = ", ".join(f"{name} {np.median(reward):.3g}" for name, reward in own.items())
+    return f"{text} (median reward: {rewards})" if len(own) > 1 else text
 
 
 def headline(sides: Mapping[str, Side]) -> str:
@@ -139,12 +143,17 @@ def _probability(value: float) -> str:
 
 
 def _caption(env: MatrixGame) -> str:
-    first, letters = env.actions[0][0], _initials(env)
-    others = env.actions[0][1] if env.num_actions == 2 else f"something else than {first}"
+    first, letters = _first(env), _initials(env)
+    others = env.actions[0][1] if letters == list("CD") else f"not {first}"
     marks = ", ".join(f"{name} {value:.4g}" for name, value in env.marks().items())
     key = f"{letters[0]}1: own {first}, 1 other {others}"
     after = "" if env.horizon == 1 else f" and after each kind of last step ({key})"
-    return f"{letters[0]}: rate of {first}; then its probability at the start{after}. Welfare of {marks}."
+    return f"{letters[0]}: rate of {first}; then its probability on the first step{after}. Welfare of {marks}."
+
+
+def _first(env: MatrixGame) -> str:
+    """Name of action 0, or names where the players' differ."""
+    return "/".join(dict.fromkeys(own[0] for own in env.actions))
 
 
 def _history_labels(env: MatrixGame) -> list[str]:
@@ -155,7 +164,7 @@ def _history_labels(env: MatrixGame) -> list[str]:
 
 
 def _initials(env: MatrixGame) -> list[str]:
-    """One letter an action of player 0, or `a`, `b`, ... where the names' first letters do not tell them apart."""
+    """One letter an action, or `a`, `b`, ... where the names differ between players or start alike."""
     letters = [name[0] for name in env.actions[0]]
-    distinct = len(set(letters)) == env.num_actions and not any(letter.isdigit() for letter in letters)
+    distinct = len(set(letters)) == env.num_actions and len(set(env.actions)) == 1 and not letters[0].isdigit()
     return letters if distinct else [chr(ord("a") + index) for index in range(env.num_actions)]

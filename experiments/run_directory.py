@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from experiments.config import UserError
 
@@ -50,6 +53,20 @@ class RunDirectory:
             raise UserError(f"--out {out or 'runs'}: cannot be written: {error.strerror or error}") from error
         return run
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within it this process alone works in the directory.
+
+        Raises:
+            UserError: another process does.
+        """
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise UserError(f"{self.path}: another process is working in it") from error
+
     @staticmethod
     def _next(parent: Path, name: str) -> RunDirectory:
         """Claim the first free number; creating the directory is what claims it."""
@@ -67,23 +84,36 @@ class RunDirectory:
         """Write `config.yaml`."""
         write_atomically(self.config, yaml.safe_dump(flags, sort_keys=False).encode())
 
+    def discard(self) -> None:
+        """Remove a directory in which nothing has been written yet but the config."""
+        shutil.rmtree(self.path)
+
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add one line to `metrics.jsonl`; NaN and infinity become null, as JSON has neither."""
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(_finite(line)) + "\n")
 
     def read_metrics(self) -> Iterator[dict[str, Any]]:
-        """The lines of `metrics.jsonl`; a last line cut short by a crash is left out."""
+        """The lines of `metrics.jsonl`; a last line cut short by a crash is left out.
+
+        Raises:
+            UserError: another line is damaged.
+        """
         if not self.metrics.exists():
             return
         with self.metrics.open(encoding="utf-8") as file:
-            for line in file:
-                if line.endswith("\n"):
-                    yield json.loads(line)
+            for number, line in enumerate(file, 1):
+                if not line.endswith("\n"):
+                    return
+                try:
+                    data = json.loads(line)
+                    yield {**data, "step": int(data["step"])}
+                except (ValueError, KeyError, TypeError) as error:
+                    raise UserError(f"{self.metrics}: line {number} is damaged: expected a line of metrics") from error
 
     def truncate_metrics(self, step: int) -> None:
-        """Drop the lines after `step`, which a resumed run will write again."""
-        kept = "".join(json.dumps(line) + "\n" for line in self.read_metrics() if line["step"] <= step)
+        """Drop the lines from `step` on, which a resumed run will write again."""
+        kept = "".join(json.dumps(line) + "\n" for line in self.read_metrics() if line["step"] < step)
         write_atomically(self.metrics, kept.encode())
 
     def write_summary(self, summary: dict[str, Any]) -> None:

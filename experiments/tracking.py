@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+
+from experiments.config import UserError
+from experiments.run_directory import RunDirectory
 
 __all__ = ["Tracker"]
 
@@ -13,12 +15,28 @@ __all__ = ["Tracker"]
 class Tracker:
     """Sends each line of metrics to wandb, or nowhere when `mode` is "disabled"."""
 
-    def __init__(self, mode: Literal["disabled", "offline", "online"], directory: Path, config: dict[str, Any]):
+    def __init__(
+        self,
+        mode: Literal["disabled", "offline", "online"],
+        directory: RunDirectory,
+        config: dict[str, Any],
+        *,
+        fresh: bool,
+    ):
         self._run: Any = None
-        if mode != "disabled":
-            import wandb
+        if mode == "disabled":
+            return
+        import wandb
 
-            self._run = wandb.init(project="parley", mode=mode, dir=str(directory), name=directory.name, config=config)
+        try:
+            self._run = wandb.init(
+                project="parley", mode=mode, dir=str(directory.path), name=directory.path.name, config=config
+            )
+        except wandb.Error as error:
+            if fresh:
+                directory.discard()
+            reason = " ".join(str(error).split())
+            raise UserError(f"--wandb {mode}: {reason}; log in with `wandb login`, or use --wandb offline") from error
 
     def log(self, line: dict[str, Any]) -> None:
         """One line of `metrics.jsonl`: quantiles over the seeds, and the values of every seed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 import time
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from experiments import checkpoint
-from experiments.config import Run, to_flags
+from experiments.config import Run, UserError, to_flags
 from experiments.figures import welfare_curves
 from experiments.report import headline, sentence, summary, table
 from experiments.run_directory import RunDirectory
@@ -25,6 +26,7 @@ from experiments.tracking import Tracker
 __all__ = ["train"]
 
 CHECKPOINT_EVERY_S = 30.0
+CHUNK_S = 1.0  # at most about this long, so that a signal is answered soon
 
 Sides = dict[str, Side]
 
@@ -54,8 +56,8 @@ class Clock:
 
     @property
     def steps_per_s(self) -> float:
-        """Training steps a second, all seeds and sides together being one step."""
-        return self.steps / max(self.training_s, 1e-9)
+        """Training steps a second, all seeds and sides together being one step; 1 before the first."""
+        return self.steps / self.training_s if self.steps else 1.0
 
 
 def train(run: Run, resume: str | None, command: str, console: Console) -> int:
@@ -66,79 +68,97 @@ def train(run: Run, resume: str | None, command: str, console: Console) -> int:
     """
     clock = Clock()
     sides = build_sides(run)
-    directory, start = _open(run, resume, sides)
-    if start >= run.steps:
-        console.print(
-            f"{directory.path} is finished: step {start} of {run.steps}; --steps N extends it", soft_wrap=True
-        )
-        return 0
-    with _signals(clock), Tracker(run.wandb, directory.path, to_flags(run)) as tracker:
-        _compile(run, sides, clock, console)
-        step = _loop(run, sides, start, directory, tracker, clock, console)
-        _save(directory, step, sides)
-    status = "failed" if _fault(sides) else "interrupted" if step < run.steps else "finished"
-    directory.write_summary(summary(run, sides, step, status, command, vars(clock) | {"wall_s": clock.wall_s}))
-    labels = {name: side.label for name, side in sides.items()}
-    welfare_curves(directory.figure, list(directory.read_metrics()), labels, sides["learners"].env.marks())
-    return _report(run, sides, step, directory, clock, console)
-
-
-def _open(run: Run, resume: str | None, sides: Sides) -> tuple[RunDirectory, int]:
-    """The run directory, and the step of the states now in `sides`."""
     if resume is None:
         side = sides["learners"]
         slug = f"{run.env}-{len(side.names)}-{side.label.replace('*', 'x').replace(',', '-')}"
-        return RunDirectory.create(run.out, slug, to_flags(run)), 0
-    directory = RunDirectory(Path(resume))
-    directory.write_config(to_flags(run))
-    path = checkpoint.latest(directory.checkpoints)
-    if path is None:
-        directory.truncate_metrics(-1)
-        return directory, 0
-    step, states = checkpoint.restore(path, _states(sides))
-    for name, side in sides.items():
-        side.place(states[name])
-    directory.truncate_metrics(step)
-    return directory, step
+        directory = RunDirectory.create(run.out, slug, to_flags(run))
+    else:
+        directory = RunDirectory(Path(resume))
+        done = checkpoint.latest_step(directory.checkpoints)
+        if done is not None and done >= run.steps:
+            return _finished(run, resume, done, console)
+    with (
+        directory.locked(),
+        _signals(clock, console),
+        Tracker(run.wandb, directory, to_flags(run), fresh=resume is None) as tracker,
+    ):
+        _start(run, sides, clock, console)
+        step = _restore(run, directory, sides, console) if resume else 0
+        step = _loop(run, sides, step, directory, tracker, clock, console)
+        status = "failed" if _fault(sides) else "interrupted" if step < run.steps else "finished"
+        directory.write_summary(summary(run, sides, step, status, command, vars(clock) | {"wall_s": clock.wall_s}))
+        labels = {name: side.label for name, side in sides.items()}
+        title = f"{run.env}, {len(sides['learners'].names)} players"
+        lines = list(directory.read_metrics())
+        welfare_curves(directory.figure, title, lines, labels, sides["learners"].env.marks())
+    return _report(run, sides, step, directory, clock, console)
 
 
-def _compile(run: Run, sides: Sides, clock: Clock, console: Console) -> None:
+def _finished(run: Run, resume: str, done: int, console: Console) -> int:
+    if done > run.steps:
+        raise UserError(f"--steps {run.steps} with --resume: {resume} is at step {done}; expected more than that")
+    console.print(f"{resume} is finished: step {done} of {run.steps}; --steps N extends it", soft_wrap=True)
+    return 0
+
+
+def _start(run: Run, sides: Sides, clock: Clock, console: Console) -> None:
     for side in sides.values():
         start = time.perf_counter()
         what = f"{side.label} on {run.env}, {len(side.names)} players, {run.seed_count}"
         with console.status(f"compiling {what} ..."):
-            side.compile()
+            side.start()
         seconds = time.perf_counter() - start
         clock.compile_s += seconds
         console.print(f"compiled {what}: {seconds:.1f} s")
 
 
+def _restore(run: Run, directory: RunDirectory, sides: Sides, console: Console) -> int:
+    """Put the last sound checkpoint into `sides`; returns its step, 0 if there is none."""
+    step, states, unread = checkpoint.restore_latest(directory.checkpoints, _states(sides))
+    for message in unread:
+        console.print(f"warning: {message}; trying an older one", soft_wrap=True)
+    if states is None:
+        console.print(f"{directory.path} has no checkpoint: starting from step 0", soft_wrap=True)
+    else:
+        for name, side in sides.items():
+            side.place(states[name])
+    directory.truncate_metrics(step)
+    directory.write_config(to_flags(run))
+    return step
+
+
 def _loop(
     run: Run, sides: Sides, step: int, directory: RunDirectory, tracker: Tracker, clock: Clock, console: Console
 ) -> int:
-    """Advance to the last step, or until a signal or a fault; returns the step reached."""
+    """Advance to the last step, or until a signal or a fault; returns the step reached.
+
+    Leaves a checkpoint of that step, or, at a fault, of the last sound one.
+    """
     columns = [TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}")]
     saved = time.perf_counter()
     for side in sides.values():
         side.run_until(step, step)
-    if step == 0:
-        _log(sides, step, directory, tracker)
+    _log(sides, step, directory, tracker)
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=run.steps, completed=step)
         while step < run.steps and clock.signal is None and not _fault(sides):
-            stop = min(step + run.log_every - step % run.log_every, run.steps)
+            logged, sound = min(step + run.log_every - step % run.log_every, run.steps), _states(sides)
+            stop = min(logged, step + max(1, int(clock.steps_per_s * CHUNK_S)))
             start = time.perf_counter()
             for side in sides.values():
                 side.run_until(step, stop)
             clock.training_s += time.perf_counter() - start
             clock.steps += stop - step
+            if _fault(sides) or time.perf_counter() - saved > CHECKPOINT_EVERY_S:
+                checkpoint.save(directory.checkpoints, step, sound)
+                saved = time.perf_counter()
             step = stop
-            _log(sides, step, directory, tracker)
+            if step == logged or clock.signal is not None or _fault(sides):
+                _log(sides, step, directory, tracker)
             speed = f"{clock.steps_per_s:,.0f} steps/s"
             progress.update(task, completed=step, description=f"{speed}  welfare {headline(sides)}")
-            if time.perf_counter() - saved > CHECKPOINT_EVERY_S:
-                _save(directory, step, sides)
-                saved = time.perf_counter()
+    if not _fault(sides):
+        checkpoint.save(directory.checkpoints, step, _states(sides))
     return step
 
 
@@ -148,40 +168,38 @@ def _log(sides: Sides, step: int, directory: RunDirectory, tracker: Tracker) -> 
     tracker.log(line)
 
 
-def _save(directory: RunDirectory, step: int, sides: Sides) -> None:
-    """Write a checkpoint, unless its numbers are broken: a run goes on from the last sound one."""
-    if not _fault(sides):
-        checkpoint.save(directory.checkpoints, step, _states(sides))
-
-
 def _report(run: Run, sides: Sides, step: int, directory: RunDirectory, clock: Clock, console: Console) -> int:
     """Print the tables, the sentence and the way on; returns the exit code."""
-    shown = [sides[name] for name in ("baseline", "learners") if name in sides]
-    for side in shown:
-        title = f"{side.label} on {run.env} after {step} steps, {run.seed_count}"
-        console.print("", table(side.env, title, side.names, side.outcome))
-    console.print("; ".join(sentence(side.env, side.names, side.outcome) for side in shown) + ".")
-    console.print(f"run directory: {directory.path}", soft_wrap=True)
     if fault := _fault(sides):
         print(f"error: {fault}; what was written until then is in {directory.path}", file=sys.stderr)
         return 1
+    shown = [sides[name] for name in ("baseline", "learners") if name in sides]
+    for side in shown:
+        title = f"{side.label} on {run.env} after {step} steps, {run.seed_count}"
+        shown_table = table(side.env, title, side.names, side.outcome)
+        console.width = max(console.width, console.measure(shown_table).maximum)  # wrapped lines, but every number
+        console.print("", shown_table)
+    console.print("; ".join(sentence(side.env, side.names, side.outcome) for side in shown) + ".")
+    console.print(f"run directory: {directory.path}", soft_wrap=True)
     if step < run.steps and clock.signal:
-        resume = f"python run.py --resume {directory.path}"
+        resume = f"python run.py --resume {shlex.quote(str(directory.path))}"
         console.print(f"stopped at step {step} of {run.steps}; to go on: {resume}", soft_wrap=True)
         return 128 + clock.signal
     return 0
 
 
 @contextmanager
-def _signals(clock: Clock) -> Iterator[None]:
-    """Within it, the first Ctrl-C or SIGTERM asks the loop to stop after its chunk, the second stops at once."""
+def _signals(clock: Clock, console: Console) -> Iterator[None]:
+    """Within it, the first signal asks the loop to stop after its chunk, the second stops at once."""
 
     def handle(number: int, _: Any) -> None:
         if clock.signal is not None:
-            raise KeyboardInterrupt
+            raise SystemExit(128 + number)
         clock.signal = number
+        name = signal.Signals(number).name
+        console.print(f"{name}: stopping after this chunk; once more to stop at once and lose what is not saved")
 
-    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:

@@ -44,14 +44,20 @@ __all__ = [
 ]
 
 
-def _gradient_learner(direction: str, about: tuple[str, str] | None = None, **fixed: Any) -> Recipe:
+def _gradient_learner(
+    direction: str,
+    about: tuple[str, str] | None = None,
+    preset: dict[str, Any] | None = None,
+    fixed: dict[str, Any] | None = None,
+) -> Recipe:
     direction = f"shaping.directions:{direction}"
     return Recipe(
         "shaping.gradient:GradientLearner",
         components={"objective": "shaping.objectives:Exact", "direction": direction},
         described_by=direction,
         about=about,
-        fixed=fixed,
+        preset=preset or {},
+        fixed=fixed or {},
     )
 
 
@@ -65,7 +71,8 @@ REGISTRY = Registry(
                 "LookAhead: best reply to the others' expected next step, without trying to change it.",
                 "Zhang and Lesser 2010; Letcher et al. 2019, arXiv 1811.08469, section 2",
             ),
-            terms="lookahead",
+            preset={"expansion": "taylor"},
+            fixed={"terms": "lookahead"},
         ),
         "lola": _gradient_learner("Lola"),
     },

@@ -78,7 +78,7 @@ class Lola(Direction):
     def __post_init__(self) -> None:
         """Check ranges and combinations."""
         require_range("lookahead_rate", self.lookahead_rate, 0.0)
-        require_range("lookahead_steps", self.lookahead_steps, 1, hint="0 steps are naive learning")
+        require_range("lookahead_steps", self.lookahead_steps, 1, whole=True, hint="0 steps are naive learning")
         require_choice("expansion", self.expansion, ("exact", "taylor"))
         require_choice("terms", self.terms, ("both", "lookahead", "shaping"))
         if (self.expansion, self.terms) == ("exact", "shaping"):

@@ -67,8 +67,11 @@ class Learner(struct.PyTreeNode):
         raise NotImplementedError
 
     def policy(self, state: Any) -> Any:
-        """The part of the state that acts; for memory-one tables the logits `[O, A - 1]` of `shaping.objectives`."""
-        raise NotImplementedError
+        """The part of the state that acts; for memory-one tables the logits `[O, A - 1]` of `shaping.objectives`.
+
+        None, the default, if it is nothing that others could read.
+        """
+        return None
 
     def memory(self, state: Any) -> Any:
         """Fresh recurrent memory at the start of an episode; none by default."""

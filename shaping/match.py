@@ -18,16 +18,18 @@ from shaping.learner import Context, Learner, Trajectory
 __all__ = ["Match", "episode", "init", "policies", "step", "trial"]
 
 States = tuple[Any, ...]
+INIT = np.uint32(2**32 - 1)  # folded into a seed's key for the initial states; no training step has this number
 
 
 class Match(struct.PyTreeNode):
-    """Learners in the seats of an environment. Equal seats form a group that shares one `vmap`.
+    """Learners in the seats of an environment. Seats with learners of one form share one `vmap`.
 
-    The states of a match are a tuple with one entry a group, leaves `[seats of the group, ...]`.
+    Of one form are learners of the same class whose static fields agree; their floats may differ. The states of a match
+    are a tuple with one entry a group, leaves `[seats of the group, ...]`.
 
     Attributes:
         env: the environment, of n players.
-        learners: one a group.
+        learners: one a group, the leaves stacked, `[seats of the group, ...]`.
         seats: the seats of each group; together each of 0 ... n - 1 once.
         batch: environments B played side by side for one update.
         episodes: inner episodes M of a trial; everybody updates after each.
@@ -41,29 +43,39 @@ class Match(struct.PyTreeNode):
 
     @classmethod
     def of(cls, env: Environment, learners: Sequence[Learner], *, batch: int = 1, episodes: int = 1) -> Match:
-        """Seat one learner a player; seats given the same object form a group.
+        """Seat one learner a player.
 
         Raises:
             ValueError: not one learner a player, or one that cannot play here.
         """
         if len(learners) != env.num_players:
             raise ValueError(f"{len(learners)} learners for {env.num_players} players: expected one a player")
-        require_range("batch", batch, 1)
-        require_range("episodes", episodes, 1)
-        groups: list[tuple[Learner, list[int]]] = []
+        require_range("batch", batch, 1, whole=True)
+        require_range("episodes", episodes, 1, whole=True)
+        groups: dict[Any, list[int]] = {}
         for seat, learner in enumerate(learners):
-            group = next((seats for other, seats in groups if other is learner), None)
-            if group is None:
-                learner.check(env)
-                groups.append((learner, [seat]))
-            else:
-                group.append(seat)
-        return cls(env, tuple(g[0] for g in groups), tuple(tuple(g[1]) for g in groups), batch, episodes)
+            learner.check(env)
+            groups.setdefault(jax.tree.structure(learner), []).append(seat)
+        stack = lambda *leaves: jnp.stack([jnp.asarray(leaf, float) for leaf in leaves])  # noqa: E731
+        stacked = [jax.tree.map(stack, *(learners[seat] for seat in seats)) for seats in groups.values()]
+        match = cls(env, tuple(stacked), tuple(map(tuple, groups.values())), batch, episodes)
+        match._check_policies()
+        return match
 
     @property
     def samples(self) -> bool:
         """Whether any learner reads a trajectory; if not, no episode is played."""
         return any(learner.samples for learner in self.learners)
+
+    def _check_policies(self) -> None:
+        """Raise if a white-box learner would not understand the policy of another seat."""
+        readers = [type(learner).__name__ for learner in self.learners if learner.white_box]
+        if readers and jax.eval_shape(lambda key: policies(self, init(self, key)), jax.random.key(0)) is None:
+            others = {type(learner).__name__ for learner in self.learners}
+            raise ValueError(
+                f"{readers[0]} reads the policies of all seats, which here are not of one form "
+                f"({', '.join(sorted(others))}): expected learners with memory-one tables in every seat"
+            )
 
     def by_seat(self, groups: Sequence[Any], axis: int = 0) -> Any:
         """One PyTree with leaves `[..., n, ...]` at `axis` from one a group with leaves `[..., seats, ...]`."""
@@ -73,16 +85,20 @@ class Match(struct.PyTreeNode):
 
 
 def init(match: Match, key: Key[Array, ""]) -> States:
-    """Fresh states of all learners; consumes `key`. A seat's state depends on the key and the seat alone."""
+    """Fresh states of all learners. A seat's state depends on `key` and the seat; `step` may have the same key."""
+    key = jax.random.fold_in(key, INIT)
     return tuple(
-        jax.vmap(lambda seat, learner=learner: learner.init(jax.random.fold_in(key, seat), match.env))(jnp.array(seats))
+        jax.vmap(lambda learner, seat: learner.init(jax.random.fold_in(key, seat), match.env))(
+            learner, jnp.array(seats)
+        )
         for learner, seats in zip(match.learners, match.seats, strict=True)
     )
 
 
 def policies(match: Match, states: States) -> Any:
     """Policies of all seats, leaves `[n, ...]`; None if they are not all of one form."""
-    found = [jax.vmap(learner.policy)(state) for learner, state in zip(match.learners, states, strict=True)]
+    groups = zip(match.learners, states, strict=True)
+    found = [jax.vmap(type(learner).policy)(learner, state) for learner, state in groups]
     forms = {str(jax.tree.map(lambda leaf: (leaf.shape[1:], leaf.dtype), policy)) for policy in found}
     return match.by_seat(found) if len(forms) == 1 else None
 
@@ -116,7 +132,9 @@ def episode(match: Match, states: States, key: Key[Array, ""]) -> tuple[Trajecto
     reset_key, play_key = jax.random.split(key)
     env_state, obs = jax.vmap(env.reset)(jax.random.split(reset_key, batch))
     memories = tuple(
-        jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), jax.vmap(learner.memory)(state))
+        jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), jax.vmap(type(learner).memory)(learner, state)
+        )
         for learner, state in zip(match.learners, states, strict=True)
     )
 
@@ -149,12 +167,13 @@ def _act(match: Match, states: States, memories: Any, obs: Any, legal: Any, key:
     actions, remembered, aux = [], [], []
     for learner, seats, state, memory in zip(match.learners, match.seats, states, memories, strict=True):
 
-        def act(state: Any, memory: Any, obs: Any, legal: Any, seat: Any, learner: Learner = learner) -> Any:
+        def act(learner: Learner, state: Any, memory: Any, obs: Any, legal: Any, seat: Any) -> Any:
             keys = jax.random.split(jax.random.fold_in(key, seat), match.batch)
             return jax.vmap(learner.act, in_axes=(None, 0, 0, 0, 0))(state, memory, obs, legal, keys)
 
         seen, allowed = _of(seats, (obs, legal), axis=1)
-        results = jax.vmap(act, in_axes=(0, 1, 1, 1, 0), out_axes=1)(state, memory, seen, allowed, jnp.array(seats))
+        in_axes = (0, 0, 1, 1, 1, 0)
+        results = jax.vmap(act, in_axes, out_axes=1)(learner, state, memory, seen, allowed, jnp.array(seats))
         for kept, result in zip((actions, remembered, aux), results, strict=True):
             kept.append(result)
     return match.by_seat(actions, axis=1), tuple(remembered), tuple(aux)
@@ -167,12 +186,12 @@ def _update(match: Match, states: States, trajectories: Any, key: Key[Array, ""]
     updated, metrics = [], []
     for learner, seats, state, trajectory in zip(match.learners, match.seats, states, trajectories, strict=True):
 
-        def update(state: Any, seat: Any, trajectory: Any, learner: Learner = learner) -> Any:
+        def update(learner: Learner, state: Any, seat: Any, trajectory: Any) -> Any:
             seen = Context(match.env, seat, trajectory, joint if learner.white_box else None)
             return learner.update(state, seen, jax.random.fold_in(key, seat))
 
-        in_axes = (0, 0, None if trajectory is None else axes)
-        state, info = jax.vmap(update, in_axes=in_axes)(state, jnp.array(seats), trajectory)
+        in_axes = (0, 0, 0, None if trajectory is None else axes)
+        state, info = jax.vmap(update, in_axes)(learner, state, jnp.array(seats), trajectory)
         updated.append(state)
         metrics.append(info)
     return tuple(updated), tuple(metrics)

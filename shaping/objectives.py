@@ -59,6 +59,8 @@ class Exact(struct.PyTreeNode):
         """
         if not isinstance(env, MatrixGame):
             raise ValueError(f"the exact objective is for matrix games, not for {type(env).__name__}")
+        if env.num_actions < 2:
+            raise ValueError("every player has one action, nothing can be learned: expected at least 2 actions")
         if env.num_joint_actions > MAX_JOINT_ACTIONS:
             fit = int(math.log(MAX_JOINT_ACTIONS, env.num_actions) + 1e-9)
             raise ValueError(
@@ -87,7 +89,7 @@ class Outcome(NamedTuple):
         action_rates: `[n, A]`, share of steps, discounted in the same way, on which a player takes each action.
         response: `[n, 1 + A n, A]`, probability of each action after each kind of history: START, then
             (own action a, k of the others took another action than 0) at index 1 + a n + k. A mean over the
-            histories of a kind. One row in the one-shot game.
+            histories of a kind, those with masked actions included. One row in the one-shot game.
     """
 
     reward_per_step: Float[Array, " n"]

@@ -7,7 +7,7 @@ import types
 from pathlib import Path
 
 # Before JAX is imported: small programs are dominated by compilation.
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path(tempfile.gettempdir()) / "parley-tests") / "parley" / "compiled"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path(tempfile.gettempdir()) / "parley-tests") / "parley" / "tests"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")

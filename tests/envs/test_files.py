@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 
@@ -28,6 +27,9 @@ def test_unequal_action_counts_are_padded_and_masked(tmp_path):
     envs.check_env(env.replace(horizon=20))
 
 
+GAME = '"payoffs": [[[1, 2], [3, 4]], [[1, 2], [3, 4]]]'
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -37,8 +39,22 @@ def test_unequal_action_counts_are_padded_and_masked(tmp_path):
         ("ragged.json", "[[[1, 2], [3]]]", "expected a readable"),
         ("empty.json", "{}", "expected a readable"),
         ("shape.json", "[[1, 2], [3, 4]]", "expected \\[n, A1, ..., An\\]"),
-        ("inf.json", "[[[1, 2], [3, Infinity]], [[1, 2], [3, 4]]]", "finite"),
-        ("names.json", '{"payoffs": [[[1, 2], [3, 4]], [[1, 2], [3, 4]]], "actions": [["a"], ["b"]]}', "names"),
+        ("inf.json", "[[[1, 2], [3, Infinity]], [[1, 2], [3, 4]]]", "expected finite numbers"),
+        ("names.json", f'{{{GAME}, "actions": [["a"], ["b"]]}}', "names"),
+        (
+            "one.json",
+            f'{{{GAME}, "actions": [["", "b"], ["c", "d"]]}}',
+            "printable",
+        ),
+        ("typo.json", f'{{{GAME}, "action": []}}', "unknown key 'action'"),
+        (
+            "flat.json",
+            f'{{{GAME}, "actions": ["ab", "cd"]}}',
+            "one list of names",
+        ),
+        ("huge.json", "[[[1, 2], [3, 1e300]], [[1, 2], [3, 4]]]", "up to 1e\\+30"),
+        ("deep.json", "[" * 100_000, "expected a readable"),
+        ("bad.npz", "PK", "expected a readable"),
         ("words.json", '[[["a", 2], [3, 4]], [[1, 2], [3, 4]]]', "expected a readable"),
     ],
 )
@@ -54,9 +70,3 @@ def test_pickled_arrays_are_refused(tmp_path):
     np.savez(tmp_path / "evil.npz", payoffs=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ValueError, match="expected a readable"):
         envs.make("matrix", payoffs=str(tmp_path / "evil.npz"))
-
-
-def test_a_game_is_a_pytree_whose_payoffs_can_be_batched():
-    env = envs.make("ipd2")
-    leaves = jax.tree.leaves(env)
-    assert len(leaves) == 2  # payoffs and discount; names and horizon are static

@@ -165,11 +165,14 @@ def test_payoffs_can_be_differentiated_and_vmapped_in_their_constants(name, fiel
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"players": 1}, "players = 1: expected from 2"),
+        ({"players": 1}, "players = 1: expected a whole number from 2"),
         ({"players": 40}, "players = 40"),
-        ({"horizon": 0}, "horizon = 0: expected at least 1"),
+        ({"horizon": 0}, "horizon = 0: expected a whole number at least 1"),
         ({"discount": 1.0}, "discount = 1.0: expected from 0"),
         ({"discount": float("nan")}, "discount = nan"),
+        ({"discount": None}, "discount = None: expected a number"),
+        ({"horizon": 2.5}, "horizon = 2.5: expected a whole number"),
+        ({"gift": 1e38}, "expected finite numbers up to 1e"),
         ({"gifts": 1.0}, "no parameter 'gifts': did you mean 'gift'"),
     ],
 )
@@ -178,10 +181,24 @@ def test_bad_fields_are_named(fields, message):
         envs.make("ipd", **fields)
 
 
+def test_games_can_be_batched():
+    gifts = jnp.array([1.0, 2.0, 3.0])
+    games = jax.vmap(lambda gift: envs.make("ipd", players=3, gift=gift))(gifts)
+    assert games.payoffs.shape == (3, 3, 2, 2, 2)
+    assert (games.num_players, games.num_actions) == (3, 2)
+
+    def all_cooperate(env):
+        return env.step(env.reset(jax.random.key(0))[0], jnp.zeros(3, jnp.int32), jax.random.key(0))[1].reward
+
+    np.testing.assert_allclose(jax.vmap(all_cooperate)(games), jnp.repeat(gifts[:, None] * 2, 3, axis=1))
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(envs.make("ipd2") for _ in range(2)))
+    assert stacked.payoffs.shape == (2, 2, 2, 2)
+
+
 def test_bad_shapes_are_named():
     with pytest.raises(ValueError, match=r"shape \(2, 2, 3\)"):
         MatrixGame(np.zeros((2, 2, 3)), (("a", "b"), ("a", "b")))
-    with pytest.raises(ValueError, match="expected names"):
+    with pytest.raises(ValueError, match=r"expected \[n, A, ..., A\]"):
         MatrixGame(np.zeros((2, 2, 2)), (("a", "b"),))
     with pytest.raises(ValueError, match="finite"):
         MatrixGame(np.full((2, 2, 2), np.nan), (("a", "b"),) * 2)

@@ -32,9 +32,10 @@ def test_round_trip_is_bit_for_bit(tmp_path):
 def test_the_last_few_are_kept(tmp_path):
     for step in (5, 10, 100, 20):
         checkpoint.save(tmp_path, step, tree())
-    assert checkpoint.latest(tmp_path).name == "step_0000000100.safetensors"
+    assert checkpoint.latest_step(tmp_path) == 100
     assert len(list(tmp_path.iterdir())) == checkpoint.KEEP
-    assert checkpoint.latest(tmp_path / "nowhere") is None
+    assert checkpoint.latest_step(tmp_path / "nowhere") is None
+    assert checkpoint.restore_latest(tmp_path / "nowhere", tree()) == (0, None, [])
 
 
 def test_what_does_not_fit_is_named(tmp_path):
@@ -50,3 +51,14 @@ def test_a_damaged_file_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(UserError, match="cannot be read"):
         checkpoint.restore(path, tree())
+
+
+def test_an_older_one_takes_the_place_of_a_damaged_one(tmp_path):
+    checkpoint.save(tmp_path, 3, tree())
+    path = checkpoint.save(tmp_path, 6, tree())
+    path.write_bytes(path.read_bytes()[:-9])
+    step, restored, unread = checkpoint.restore_latest(tmp_path, tree())
+    assert step == 3
+    assert restored["a"][0].count == 7
+    assert len(unread) == 1
+    assert path.name in unread[0]

@@ -162,6 +162,8 @@ def test_mistakes_on_the_command_line(args, message):
         ("out: somewhere\n", "unknown key 'out'"),
         ("players: [4\n", "not valid YAML"),
         ("- players\n", "expected a mapping"),
+        ("a: &a [1]\nb: *a\n", "aliases are not supported"),
+        ("[" * 5000, "not valid YAML"),
         ("!!python/object/apply:os.system ['echo hi']\n", "not valid YAML"),
     ],
 )
@@ -178,12 +180,12 @@ def test_mistakes_in_a_file(tmp_path, text, message):
     [
         (["--learners", "lola,naive*2", "--players", "4"], "3 seats for 4 players"),
         (["--learners", "lola,naive", "--env", "ipd2", "--players", "3"], "ipd2 has 2 players"),
-        (["--players", "1"], "players = 1: expected from 2"),
+        (["--players", "1"], "players = 1: expected a whole number from 2"),
         (["--players", "9"], "learner lola: 9 players with 2 actions"),
         (["--env.discount", "1.5"], "environment ipd: discount = 1.5: expected from 0"),
         (["--lola.lookahead_rate", "-1"], "learner lola: lookahead_rate = -1.0: expected at least 0"),
         (["--lola.terms", "shaping"], "learner lola: terms = 'shaping' with expansion = 'exact'"),
-        (["--env", "matrix", "--env.payoffs", "nowhere.json"], "environment matrix: payoffs = 'nowhere.json'"),
+        (["--env", "matrix", "--env.payoffs", "nowhere.json"], "nowhere.json': expected a readable"),
     ],
 )
 def test_mistakes_in_values(args, message):

@@ -93,11 +93,10 @@ class TestContract:
 def test_seats_group_in_any_order(names):
     """Grouped equals ungrouped: the same initial states bit for bit, the same update to rounding."""
     env = envs.make("ipd", players=3)
-    shared = {name: shaping.make(name) for name in names}
-    grouped = Match.of(env, [shared[name] for name in names])
-    single = Match.of(env, [shaping.make(name) for name in names])
+    grouped = Match.of(env, [shaping.make(name) for name in names])
+    alone = [Match.of(env, [shaping.make(name)] * 3).learners[0] for name in names]
+    single = Match(env, tuple(jax.tree.map(lambda leaf: leaf[:1], own) for own in alone), ((0,), (1,), (2,)))
     assert len(grouped.learners) == len(set(names))
-    assert len(single.learners) == 3
     tables = []
     for match in (grouped, single):
         states = run(match, shaping.init(match, jax.random.key(3)), 4, 0, 1)
@@ -158,13 +157,12 @@ class Recorder(Learner):
         return {**state, "seen": seen.transpose(0, 1, 2)}, {"mean": t.reward.mean()}
 
 
-def recorded(names_are_one_object=True, batch=2, episodes=1):
+def recorded(grouped=True, batch=2):
     env = envs.make("ipd", players=3, horizon=6)
-    learner = Recorder()
-    learners = [learner] * 3 if names_are_one_object else [Recorder() for _ in range(3)]
-    match = Match.of(env, learners, batch=batch, episodes=episodes)
-    states = shaping.init(match, jax.random.key(0))
-    return env, match, states
+    match = Match.of(env, [Recorder()] * 3, batch=batch)
+    if not grouped:
+        match = Match(env, (Recorder(),) * 3, ((0,), (1,), (2,)), batch)
+    return env, match, shaping.init(match, jax.random.key(0))
 
 
 def test_the_buffer_holds_the_observation_before_and_the_reward_of_the_same_step():
@@ -198,8 +196,8 @@ def test_keys_are_not_shared_between_seats_environments_or_steps():
 
 def test_sampled_play_does_not_depend_on_the_grouping():
     trajectories = []
-    for one_object in (True, False):
-        _, match, states = recorded(one_object)
+    for grouped in (True, False):
+        _, match, states = recorded(grouped)
         groups = shaping.episode(match, states, jax.random.key(1))
         trajectories.append(match.by_seat([group.action for group in groups], axis=2))
     same(*trajectories)
@@ -232,6 +230,100 @@ def test_a_trial_updates_after_each_inner_episode():
     states, metrics = jax.jit(shaping.trial)(match, shaping.init(match, jax.random.key(0)), jax.random.key(1))
     assert states[0].tolist() == [300] * 3
     assert metrics[0]["count"].tolist() == [300] * 3
+
+
+def test_learners_that_differ_in_a_float_share_a_group():
+    env = envs.make("ipd", players=3)
+    rates = (0.5, 1.0, 2.0)
+    match = Match.of(env, [shaping.make("naive", learning_rate=rate) for rate in rates])
+    assert match.seats == ((0, 1, 2),)
+    states = shaping.init(match, jax.random.key(0))
+    moved = (run(match, states, 0, 0, 1)[0].table - states[0].table).reshape(3, -1)
+    same_rate = Match.of(env, [shaping.make("naive")] * 3)
+    reference = (run(same_rate, states, 0, 0, 1)[0].table - states[0].table).reshape(3, -1)
+    np.testing.assert_allclose(moved, reference * jnp.array(rates)[:, None], rtol=1e-3, atol=1e-6)
+
+
+def test_a_match_is_a_pytree_that_can_be_batched():
+    """A sweep over a float field of an environment and one of a learner is a vmap."""
+
+    def final(gift, rate):
+        env = envs.make("ipd", gift=gift)
+        match = Match.of(env, [shaping.make("lola", lookahead_rate=rate)] * 2)
+        return advance(match, shaping.init(match, jax.random.key(0)))[0].table
+
+    gifts, rates = jnp.array([1.5, 2.0, 3.0]), jnp.array([0.0, 1.0, 2.0])
+    swept = jax.jit(jax.vmap(final))(gifts, rates)
+    np.testing.assert_allclose(swept[1], jax.jit(final)(2.0, 1.0), rtol=1e-3, atol=1e-3)
+    naive = Match.of(envs.make("ipd", gift=1.5), [shaping.make("naive")] * 2)
+    expected = run(naive, shaping.init(naive, jax.random.key(0)))[0].table  # a look-ahead of rate 0
+    np.testing.assert_allclose(swept[0], expected, rtol=1e-3, atol=1e-3)
+
+
+class Random(Learner):
+    """Changes its state at random: shows what the keys of updates depend on."""
+
+    samples: ClassVar[bool] = False
+
+    def init(self, key, env):
+        return jnp.zeros(())
+
+    def update(self, state, context, key):
+        return jax.random.normal(key), {}
+
+
+def test_the_key_of_an_update_depends_on_seat_step_episode_and_seed():
+    env = envs.make("ipd", players=3, horizon=2)
+    draws = []
+    for episodes in (1, 2):
+        match = Match.of(env, [Random()] * 3, episodes=episodes)
+        for seed in (0, 1):
+            for index in (0, 1):
+                (state,), _ = shaping.step(
+                    match, shaping.init(match, jax.random.key(0)), jax.random.key(seed), jnp.int32(index)
+                )
+                draws += state.tolist()
+    assert len(set(draws)) == len(draws) == 2 * 2 * 2 * 3
+
+
+def test_memory_is_carried_through_an_episode_and_fresh_in_the_next():
+    env = envs.make("ipd", players=2, horizon=5)
+
+    class Remembers(Recorder):
+        def memory(self, state):
+            return jnp.zeros((), jnp.int32)
+
+        def act(self, state, memory, obs, legal, key):
+            return jnp.zeros((), jnp.int32), memory + 1, memory
+
+    match = Match.of(env, [Remembers()] * 2, batch=3)
+    for _ in range(2):
+        (trajectory,) = shaping.episode(match, shaping.init(match, jax.random.key(0)), jax.random.key(1))
+        np.testing.assert_array_equal(trajectory.aux, np.broadcast_to(np.arange(5)[:, None, None], (5, 3, 2)))
+
+
+def test_illegal_actions_are_never_sampled(tmp_path):
+    np.savez(tmp_path / "game.npz", payoffs=np.zeros((2, 2, 3)))
+    env = envs.make("matrix", payoffs=str(tmp_path / "game.npz"))
+    match = Match.of(env, [shaping.make("naive")] * 2, batch=64)
+    (trajectory,) = shaping.episode(match, shaping.init(match, jax.random.key(0)), jax.random.key(1))
+    assert int(trajectory.action[..., 0].max()) == 1
+    assert int(trajectory.action[..., 1].max()) == 2
+
+
+def test_a_white_box_learner_next_to_an_unreadable_one_is_refused():
+    with pytest.raises(ValueError, match="GradientLearner reads the policies of all seats"):
+        Match.of(envs.make("ipd2"), [shaping.make("lola"), Random()])
+
+
+def test_no_lapack_call_is_compiled():
+    """Batched LAPACK under vmap and scan was seen to hang."""
+    match = seated("lola", envs.make("ipd", players=3))
+    states = shaping.init(match, jax.random.key(0))
+    text = jax.jit(jax.vmap(advance, (None, 0))).lower(match, jax.tree.map(lambda x: x[None], states)).as_text()
+    assert "while" in text
+    assert "lapack" not in text
+    assert "custom_call" not in text
 
 
 def test_wrong_seats_are_named():

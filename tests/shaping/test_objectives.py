@@ -200,6 +200,7 @@ def _value(payoffs, tables):
         (lambda: shaping.make("lola", terms="shaping"), "expected expansion = 'taylor'"),
         (lambda: shaping.make("lola", lookahead_steps=0), "lookahead_steps = 0"),
         (lambda: shaping.make("lola", learning_rate=-1.0), "learning_rate = -1.0"),
+        (lambda: shaping.make("lola", learning_rate=float("inf")), "learning_rate = inf"),
         (lambda: Exact(units="steps"), "units = 'steps'"),
         (lambda: shaping.make("lola", optimizer="adams"), "did you mean 'adam'"),
         (lambda: shaping.make("lolla"), "did you mean 'lola'"),
