@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from envs import MatrixGame
@@ -17,7 +18,7 @@ from experiments.config import Run
 if TYPE_CHECKING:
     from experiments.sides import Side
 
-__all__ = ["QUANTILES", "headline", "learner_label", "sentence", "summary", "table", "versions"]
+__all__ = ["QUANTILES", "headline", "learner_label", "print_table", "sentence", "summary", "table", "versions"]
 
 QUANTILES = (0.1, 0.5, 0.9)
 COOPERATES, DEFECTS = 0.8, 0.2
@@ -43,7 +44,7 @@ def table(env: MatrixGame, title: str, names: Sequence[str], outcome: Any) -> Ta
         names: of the learners, one a seat.
         outcome: `shaping.Outcome` with leaves `[S, n, ...]`.
     """
-    result = Table(title=title, caption=_caption(env), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    result = Table(title=title, caption=_caption(env), box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     result.title_justify = result.caption_justify = "left"
     result.add_column("seat")
     for heading in ("seeds", "reward", _initials(env)[0], "first", *_history_labels(env)):
@@ -58,6 +59,12 @@ def table(env: MatrixGame, title: str, names: Sequence[str], outcome: Any) -> Ta
             cells = (head, f"{quantile:.0%}", f"{row[0]:.2f}", *map(_probability, row[1:]))
             result.add_row(*cells, style="bold" if middle else None, end_section=last)
     return result
+
+
+def print_table(console: Console, shown: Table) -> None:
+    """Print `shown` with every number, on a console as wide as that takes."""
+    console.width = max(console.width, console.measure(shown, options=console.options.update(max_width=1000)).maximum)
+    console.print("", shown)
 
 
 def sentence(env: MatrixGame, names: Sequence[str], outcome: Any) -> str:

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from experiments import checkpoint
 from experiments.config import Run, UserError, to_flags
 from experiments.figures import welfare_curves
-from experiments.report import headline, sentence, summary, table
+from experiments.report import headline, print_table, sentence, summary, table
 from experiments.run_directory import RunDirectory
 from experiments.sides import Side, build_sides
 from experiments.tracking import Tracker
@@ -176,9 +176,7 @@ def _report(run: Run, sides: Sides, step: int, directory: RunDirectory, clock: C
     shown = [sides[name] for name in ("baseline", "learners") if name in sides]
     for side in shown:
         title = f"{side.label} on {run.env} after {step} steps, {run.seed_count}"
-        shown_table = table(side.env, title, side.names, side.outcome)
-        console.width = max(console.width, console.measure(shown_table).maximum)  # wrapped lines, but every number
-        console.print("", shown_table)
+        print_table(console, table(side.env, title, side.names, side.outcome))
     console.print("; ".join(sentence(side.env, side.names, side.outcome) for side in shown) + ".")
     console.print(f"run directory: {directory.path}", soft_wrap=True)
     if step < run.steps and clock.signal:

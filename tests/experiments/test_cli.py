@@ -1,5 +1,6 @@
 """The command line as a user meets it: run directory, output, errors, signals, resume."""
 
+import io
 import json
 import os
 import re
@@ -13,10 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from rich.console import Console
 
+import envs
 from experiments import checkpoint, train
 from experiments.cli import main
+from experiments.report import print_table, sentence, table
+from experiments.run_directory import RunDirectory
 from experiments.sides import Side
+from shaping import Outcome
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--env", "ipd", "--players", "2", "--seeds", "3", "--steps", "6", "--log_every", "2"]
@@ -299,6 +305,54 @@ def test_signals_finish_the_chunk_and_the_run_can_go_on(tmp_path, number, code):
     resumed = main(["--resume", str(out), "--steps", str(summary["steps"] + 10)])
     assert resumed == 0
     assert lines(out)[-1]["step"] == summary["steps"] + 10
+
+
+def test_two_processes_do_not_share_a_run(small_run, capsys):
+    with RunDirectory(small_run).locked():
+        assert main(["--resume", str(small_run), "--steps", "60"]) == 2
+    assert "another process is working in it" in capsys.readouterr().err
+
+
+def test_a_damaged_line_of_metrics_is_named(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main([*SMALL, "--steps", "2", "--out", str(out)]) == 0
+    (out / "metrics.jsonl").write_text("nonsense\n")
+    assert main(["--resume", str(out), "--steps", "4"]) == 2
+    assert "line 1 is damaged" in capsys.readouterr().err
+
+
+def test_names_and_paths_are_not_markup(tmp_path, capsys):
+    game = {"payoffs": [[[1, 2], [3, 4]], [[1, 2], [3, 4]]], "actions": [["[red]x[/red]", "[/b]"]] * 2}
+    path, out = tmp_path / "game.json", tmp_path / "[bold] run"
+    path.write_text(json.dumps(game))
+    assert main(["--env", "matrix", "--env.payoffs", str(path), "--seeds", "1", "--steps", "1", "--out", str(out)]) == 0
+    text = "".join(capsys.readouterr().out.split())
+    assert "plays[red]x[/red]on" in text
+    assert "".join(str(out).split()) in text
+
+
+@pytest.mark.parametrize(("players", "kinds"), [(2, 5), (6, 13)])
+def test_no_number_of_the_table_is_cut(players, kinds, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    env = envs.make("ipd", players=players)
+    shape = (3, players)
+    outcome = Outcome(np.full(shape, 12.34), np.full((*shape, 2), 0.5), np.full((*shape, kinds, 2), 0.25))
+    shown = table(env, "title", ["lookahead"] * players, outcome)
+    console = Console(file=io.StringIO(), markup=False)
+    print_table(console, shown)
+    text = console.file.getvalue()
+    assert "…" not in text
+    assert text.count(".25") == 3 * players * kinds
+    assert text.count("12.34") == 3 * players
+
+
+def test_actions_of_different_names_are_not_confused():
+    env = envs.make("ultimatum")
+    outcome = Outcome(np.ones((2, 2)), np.full((2, 2, 2), 0.5), np.full((2, 2, 1, 2), 0.5))
+    assert "plays fair/accept on 50% of the steps" in sentence(env, ["lola", "lola"], outcome)
+    caption = table(env, "title", ["lola", "lola"], outcome).caption
+    assert caption.startswith("a: rate of fair/accept")
+    assert "(median reward: lola 1, naive 1)" in sentence(env, ["lola", "naive"], outcome)
 
 
 def test_a_reader_that_leaves_is_no_error(tmp_path):
