@@ -70,7 +70,7 @@ def environment_cases() -> dict[str, tuple[Callable[[], Any], float, float | Non
             env, steps = envs.make("ipd", players=players), max(100, 2**20 // batch)
             env = env.replace(horizon=steps)
             reference = PAX_STEPS.get(batch, {}).get(players)
-            run = partial(play_randomly, env, jax.random.key(0), batch, steps, 8 if batch < 4096 else 1)
+            run = partial(play_randomly, env, jax.random.key(0), batch, steps, 2 if batch < 4096 else 1)
             cases[f"ipd n = {players}, batch {batch}"] = (run, batch * steps, reference)
     return cases
 
