@@ -32,6 +32,9 @@ def check_env(env: Environment, *, seed: int = 0, steps: int = 5) -> None:
     reset, step = jax.jit(env.reset), jax.jit(env.step)
     state, obs = reset(key)
     _check_obs(env, obs, "reset")
+    _assert_equal(env.reset(key), (state, obs), "reset differs with and without jit")
+    both = jax.vmap(env.reset)(jnp.stack([key, key]))
+    _assert_equal(jax.tree.map(lambda leaf: leaf[1], both), (state, obs), "reset differs under vmap")
     _check_counters(state)
     done, time, timestep = False, 0, None
     for time in range(env.horizon):

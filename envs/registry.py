@@ -185,7 +185,12 @@ def _default(value: ast.expr | None) -> Any:
     """The literal default of a field: `x`, `field(default=x)`, or `...` when it has none."""
     if isinstance(value, ast.Call):
         value = next((k.value for k in value.keywords if k.arg == "default"), None)
-    return ... if value is None else ast.literal_eval(value)
+    if value is None:
+        return ...
+    try:
+        return ast.literal_eval(value)
+    except ValueError as error:
+        raise ValueError(f"the default `{ast.unparse(value)}` of a hyper-parameter is not a literal") from error
 
 
 def _attribute_help(doc: str) -> dict[str, str]:

@@ -32,6 +32,7 @@ def require_range(
     if number or value is None or isinstance(value, str | bool | Real):
         what = "a whole number " if whole else "" if number else "a number "
         bounds = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
+        bounds = f"of {bounds}" if what and bounds.startswith("at") else bounds
         raise ValueError(f"{name} = {value!r}: expected {what}{bounds}{f' ({hint})' if hint else ''}")
 
 

@@ -76,7 +76,8 @@ def _kind(annotation: str) -> Any:
     """The type behind an annotation as written in the source; a string for what no flag can hold."""
     if annotation == "bool":
         return Annotated[bool, _BOOLEAN]
-    names: dict[str, Any] = {"int": int, "float": float, "str": str, "Literal": Literal, "None": None, "Path": Path}
+    kinds = (bool, int, float, str, tuple, Path)
+    names: dict[str, Any] = {kind.__name__: kind for kind in kinds} | {"Literal": Literal, "None": None}
     kind = eval(annotation, {"__builtins__": {}}, names)  # noqa: S307  our own source, not the user's
     return kind if isinstance(kind, type | types.UnionType) or hasattr(kind, "__args__") else str
 

@@ -135,7 +135,7 @@ def advance(
     def body(index: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
         states, first_bad = carry
         states, _ = shaping.step(match, states, key, index)
-        finite = jnp.stack([jnp.isfinite(leaf).all() for _, leaf in _floats(states)])
+        finite = jnp.array([jnp.isfinite(leaf).all() for _, leaf in _floats(states)], bool)
         return states, jnp.where((first_bad < 0) & ~finite, index + 1, first_bad)
 
     first_bad = jnp.full(len(_floats(states)), -1, jnp.int32)

@@ -26,6 +26,7 @@ from experiments.tracking import Tracker
 __all__ = ["train"]
 
 CHECKPOINT_EVERY_S = 30.0
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 CHUNK_S = 1.0  # at most about this long, so that a signal is answered soon
 
 Sides = dict[str, Side]
@@ -197,7 +198,7 @@ def _signals(clock: Clock, console: Console) -> Iterator[None]:
         name = signal.Signals(number).name
         console.print(f"{name}: stopping after this chunk; once more to stop at once and lose what is not saved")
 
-    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    old = {number: signal.signal(number, handle) for number in STOPPING}
     try:
         yield
     finally:

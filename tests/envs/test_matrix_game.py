@@ -167,7 +167,7 @@ def test_payoffs_can_be_differentiated_and_vmapped_in_their_constants(name, fiel
     [
         ({"players": 1}, "players = 1: expected a whole number from 2"),
         ({"players": 40}, "players = 40"),
-        ({"horizon": 0}, "horizon = 0: expected a whole number at least 1"),
+        ({"horizon": 0}, "horizon = 0: expected a whole number of at least 1"),
         ({"discount": 1.0}, "discount = 1.0: expected from 0"),
         ({"discount": float("nan")}, "discount = nan"),
         ({"discount": None}, "discount = None: expected a number"),

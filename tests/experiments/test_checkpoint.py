@@ -1,5 +1,6 @@
 """Checkpoints: what is saved is restored bit for bit, and what does not fit is named."""
 
+import os
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import pytest
 
 from experiments import checkpoint
 from experiments.config import UserError
+from experiments.run_directory import write_atomically
 
 
 class State(NamedTuple):
@@ -44,6 +46,21 @@ def test_what_does_not_fit_is_named(tmp_path):
         checkpoint.restore(path, {**tree(), "c": jnp.zeros(1)})
     with pytest.raises(UserError, match=r"\['b'\]\[0\] is float32\[0\], expected float32\[4\]"):
         checkpoint.restore(path, {**tree(), "b": [jnp.zeros(4), jnp.array(True)]})
+
+
+def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "summary.json"
+    write_atomically(path, b"old")
+
+    def crash(*_):
+        raise OSError("no power")
+
+    for step in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, step, crash)
+            with pytest.raises(OSError, match="no power"):
+                write_atomically(path, b"new")
+        assert path.read_bytes() == b"old"
 
 
 def test_a_damaged_file_is_refused(tmp_path):

@@ -54,7 +54,9 @@ def test_the_run_directory_holds_what_it_promises(small_run):
     summary = json.loads((small_run / "summary.json").read_text())
     assert summary["status"] == "finished"
     assert (summary["env"], summary["players"], summary["learners"]) == ("ipd", 2, ["lola", "lola"])
-    assert (summary["seeds"], summary["steps"]) == (3, 6)
+    assert (summary["seeds"], summary["seed"], summary["steps"]) == (3, 0, 6)
+    assert 0 < summary["compile_s"] < summary["wall_s"]
+    assert summary["steps_per_s"] > 0
     assert np.shape(summary["reward_per_step"]) == (3, 2)
     assert np.shape(summary["welfare"]) == np.shape(summary["cooperation"]) == (3,)
     np.testing.assert_allclose(np.mean(summary["reward_per_step"], axis=1), summary["welfare"], rtol=1e-6)
@@ -194,6 +196,17 @@ def test_a_signal_before_the_first_step_leaves_a_run_that_goes_on(small_run, tmp
     assert main(["--resume", str(out)]) == 0
     assert [line["step"] for line in lines(out)] == [0, 2, 4, 6]
     assert final(out) == final(small_run)
+
+
+def test_a_second_signal_stops_at_once(tmp_path, monkeypatch):
+    def twice(side):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Side, "start", twice)
+    with pytest.raises(SystemExit, match="143"):
+        main([*SMALL, "--out", str(tmp_path / "run")])
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_checkpoints_are_written_on_the_way(tmp_path, monkeypatch):

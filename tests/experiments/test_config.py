@@ -1,5 +1,7 @@
 """Flags ⇄ YAML ⇄ fields: one schema, the user's words, and what wandb's agent writes."""
 
+import importlib
+import inspect
 import itertools
 from dataclasses import fields
 from pathlib import Path
@@ -9,7 +11,7 @@ import yaml
 
 import envs
 import shaping
-from envs.registry import Parameter
+from envs.registry import Parameter, read_parameters
 from experiments.config import Run, UserError, build_environment, build_learners, parse, seat_names, to_flags
 from experiments.flags import Group, parse_flags
 
@@ -37,6 +39,18 @@ def test_every_parameter_has_help_and_a_type(registry):
         for parameter in registry.parameters(name).values():
             assert parameter.help, f"{name}: {parameter.name} has no line in its docstring"
             assert parameter.annotation
+
+
+@pytest.mark.parametrize("registry", [envs.REGISTRY, shaping.REGISTRY], ids=["environments", "learners"])
+def test_what_is_read_from_the_sources_is_what_python_sees(registry):
+    """The source files are parsed, not imported; both must agree on every name and default."""
+    for source in {source for recipe in registry._recipes.values() for source in recipe.sources}:
+        module, attribute = source.split(":")
+        seen = inspect.signature(getattr(importlib.import_module(module), attribute)).parameters
+        defaults = {name: ... if p.default is p.empty else p.default for name, p in seen.items()}
+        assert {p.name: p.default for p in read_parameters(source)} == {
+            name: default for name, default in defaults.items() if name not in ("parent", "name")
+        }
 
 
 @pytest.mark.parametrize(
