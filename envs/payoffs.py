@@ -107,7 +107,7 @@ def prisoners_dilemma_2(
 ) -> Payoffs:
     """The 2-player iterated prisoner's dilemma of the opponent-shaping papers.
 
-    Source: Foerster et al. 2018 (LOLA), arXiv 1709.04326, table 1.
+    Source: Foerster et al. 2018 (LOLA), arXiv 1709.04326.
 
     Args:
         reward: of mutual co-operation.
@@ -162,7 +162,7 @@ def bach_or_stravinsky(favourite: float = 2.0, other: float = 1.0) -> Payoffs:
 def rock_paper_scissors(stake: float = 1.0) -> Payoffs:
     """Rock, paper, scissors: zero-sum, three actions, all played 1/3 at equilibrium.
 
-    Source: von Neumann 1928, "Zur Theorie der Gesellschaftsspiele", Mathematische Annalen 100.
+    Source: von Neumann and Morgenstern 1944, "Theory of Games and Economic Behavior".
 
     Args:
         stake: won or lost.

@@ -17,13 +17,11 @@ from experiments.run_directory import write_atomically
 __all__ = ["DamagedError", "latest_step", "restore", "restore_latest", "save"]
 
 SCHEMA = "1"
+KEEP = 2  # the newest may be damaged
 
 
 class DamagedError(UserError):
     """A checkpoint file that cannot be read."""
-
-
-KEEP = 2
 
 
 def save(directory: Path, step: int, tree: Any) -> Path:

@@ -69,7 +69,7 @@ REGISTRY = Registry(
             "Lola",
             about=(
                 "LookAhead: best reply to the others' expected next step, without trying to change it.",
-                "Zhang and Lesser 2010; Letcher et al. 2019, arXiv 1811.08469, section 2",
+                "Zhang and Lesser 2010; Letcher et al. 2019, arXiv 1811.08469",
             ),
             preset={"expansion": "taylor"},
             fixed={"terms": "lookahead"},

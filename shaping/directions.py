@@ -39,7 +39,7 @@ class Direction(struct.PyTreeNode):
 class Naive(Direction):
     """Naive learning: follow the own gradient as if the others stood still, ∂_i V_i(θ).
 
-    Source: simultaneous gradient ascent, e.g. Letcher et al. 2019, arXiv 1811.08469, section 2.
+    Source: simultaneous gradient ascent, e.g. Letcher et al. 2019, arXiv 1811.08469.
     """
 
     def __call__(self, value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""]) -> Params:
@@ -60,8 +60,8 @@ class Lola(Direction):
     held fixed. `terms` chooses what is differentiated: "both" is LOLA; "lookahead" is LookAhead (Zhang and Lesser
     2010); "shaping" with the Taylor expansion is the first-order term of the LOLA paper.
 
-    Source: Foerster et al. 2018, arXiv 1709.04326, equations 4.3-4.5 ("shaping", "taylor"); Letcher et al. 2019,
-    arXiv 1811.08469, section 3 ("both", "taylor"); Willi et al. 2022, arXiv 2203.04098 ("exact").
+    Source: Foerster et al. 2018, arXiv 1709.04326 ("shaping", "taylor"); Letcher et al. 2019, arXiv 1811.08469 ("both",
+    "taylor"); Willi et al. 2022, arXiv 2203.04098 ("exact").
 
     Attributes:
         lookahead_rate: α, step size that the others are expected to use, on values in the units of the objective.

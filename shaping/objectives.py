@@ -38,7 +38,7 @@ class Exact(struct.PyTreeNode):
     Repeated game, discount γ = `env.discount`: V_i = Σ_t γ^t E[r_i] = p0ᵀ (I - γP)⁻¹ R_i, where p0 is the
     distribution of the first joint action, P the chain over joint actions and R_i their rewards; the horizon plays no
     role. One-shot game: V_i = p0ᵀ R_i.
-    Source: Foerster et al. 2018 (LOLA), arXiv 1709.04326, appendix; Lu et al. 2022 (M-FOS), arXiv 2205.01447.
+    Source: Foerster et al. 2018 (LOLA), arXiv 1709.04326; Lu et al. 2022 (M-FOS), arXiv 2205.01447.
 
     Attributes:
         units: of the values: discounted sums, or "per_step", (1 - discount) times the sums. The same step size goes

@@ -1,7 +1,9 @@
 """The learner contract over every registered learner, and the equivalences that a match promises."""
 
+from functools import partial
 from typing import Any, ClassVar
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,12 +24,8 @@ def advance(match, states, seed=0, start=0, stop=4):
 run = jax.jit(advance)
 
 
-def same(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
-def close(a, b):
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-4), a, b)
+same = chex.assert_trees_all_equal
+close = partial(chex.assert_trees_all_close, rtol=2e-4, atol=2e-4)
 
 
 def seated(name, env):
@@ -42,17 +40,16 @@ class TestContract:
         env = envs.make(game, **GAMES[game])
         match = seated(name, env)
         states = shaping.init(match, jax.random.key(0))
-        traces = []
+        chex.clear_trace_counter()
 
         @jax.jit
+        @chex.assert_max_traces(n=1)
         def step(states, index):
-            traces.append(index)
             return shaping.step(match, states, jax.random.key(1), index)[0]
 
         after = step(step(states, 0), 1)
-        assert len(traces) == 1
-        assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), states)
-        assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(after))
+        chex.assert_trees_all_equal_shapes_and_dtypes(after, states)
+        chex.assert_tree_all_finite(after)
         moved = jax.tree.map(lambda x, y: float(jnp.abs(x - y).max()), after[0].table, states[0].table)
         assert moved > 1e-4, "nothing was learned"
 

@@ -1,0 +1,67 @@
+"""What is drawn, mirrored and reported: the numbers of the run, and nothing hidden."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from experiments.config import parse
+from experiments.figures import welfare_curves
+from experiments.run_directory import RunDirectory
+from experiments.sides import build_sides
+from experiments.tracking import Tracker
+from shaping import Outcome
+
+
+def line(step, welfare):
+    reward = [[value, value] for value in welfare]
+    return {"step": step, "learners": {"welfare": welfare, "cooperation": [0.5] * 3, "reward_per_step": reward}}
+
+
+LINES = [line(0, [1.0, 2.0, 3.0]), line(10, [1.0, 4.0, 6.0])]
+
+
+def drawn(tmp_path, monkeypatch, lines, marks):
+    axes = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: axes.append(self.axes[0]) or save(self, *a, **k))
+    welfare_curves(tmp_path / "curves.png", "ipd, 2 players", lines, {"learners": "lola*2"}, marks)
+    return axes[0]
+
+
+def test_every_seed_the_quantiles_and_the_marks_are_drawn(tmp_path, monkeypatch):
+    axes = drawn(tmp_path, monkeypatch, LINES, {"all C": 6.0, "all D": 1.0})
+    curves = [list(curve.get_ydata()) for curve in axes.lines if list(curve.get_xdata()) == [0, 10]]
+    assert curves[:3] == [[1.0, 1.0], [2.0, 4.0], [3.0, 6.0]]
+    np.testing.assert_allclose(curves[3:], np.quantile([[1, 2, 3], [1, 4, 6]], [0.1, 0.9, 0.5], axis=1), rtol=1e-6)
+    heights = [curve.get_ydata()[0] for curve in axes.lines[len(curves) :]]
+    assert heights == [6.0, 1.0]
+    assert [text.get_text() for text in axes.texts] == ["all C", "all D"]
+    assert axes.get_title(loc="left") == "ipd, 2 players"
+
+
+def test_one_step_and_equal_marks_can_be_seen(tmp_path, monkeypatch):
+    axes = drawn(tmp_path, monkeypatch, LINES[:1], {"best": 0.0, "worst": 0.0})
+    assert axes.lines[0].get_marker() == "o"
+    assert [text.get_text() for text in axes.texts] == ["best, worst"]
+
+
+def test_the_mirror_has_the_step_the_quantiles_and_every_seed(tmp_path):
+    tracker = Tracker("disabled", RunDirectory(tmp_path), {}, fresh=True)
+    sent = {}
+    tracker._run = SimpleNamespace(log=lambda values, step: sent.update(values, step=step), finish=lambda: None)
+    tracker.log(LINES[1])
+    assert sent["step"] == 10
+    assert (sent["learners/welfare/median"], sent["learners/welfare/seed_2"]) == (4.0, 6.0)
+    assert sent["learners/welfare/q10"] == pytest.approx(np.quantile([1, 4, 6], 0.1))
+    assert sent["learners/reward_per_step/seat_1"] == 4.0
+
+
+def test_an_outcome_that_is_not_finite_is_a_fault_though_the_states_are_sound():
+    side = build_sides(parse(["--players", "2", "--seeds", "3", "--seed", "7"])[0])["learners"]
+    reward = np.array([[1.0, 1.0], [np.nan, 1.0], [1.0, 1.0]])
+    side.outcome = Outcome(reward, np.ones((3, 2, 2)), np.ones((3, 2, 5, 2)))
+    side.states = {"table": np.zeros(3)}
+    assert side._fault(np.full((3, 1), -1), 20) == "step 20, seed 8: reward_per_step is not finite"
+    assert side._fault(np.array([[-1], [5], [3]]), 20) == "step 3, seed 9: states['table'] is not finite"
