@@ -54,11 +54,11 @@ def check_env(env: Environment, *, seed: int = 0, steps: int = 5) -> None:
 
 
 def _check_obs(env: Environment, obs: Any, where: str) -> None:
-    for leaf in jax.tree.leaves(obs):
-        assert leaf.shape[0] == env.num_players, f"{where}: observation {leaf.shape}, expected [n, ...]"
-    if env.num_observations is None:
-        return
     assert obs.shape == (env.num_players, *env.obs_shape), f"{where}: observation of shape {obs.shape}"
+    if env.num_observations is None:
+        assert jnp.issubdtype(obs.dtype, jnp.floating), f"{where}: observations that are arrays are floats"
+        assert bool(jnp.isfinite(obs).all()), f"{where}: observation is not finite"
+        return
     assert obs.dtype == jnp.int32, f"{where}: discrete observations are int32, not {obs.dtype}"
     low, high = int(obs.min()), int(obs.max())
     assert low >= 0, f"{where}: observation {low}, expected at least 0"
@@ -78,6 +78,8 @@ def _check_timestep(env: Environment, timestep: TimeStep) -> None:
     assert timestep.reward.shape == (n,), f"reward of shape {timestep.reward.shape}, expected ({n},)"
     assert jnp.issubdtype(timestep.reward.dtype, jnp.floating), f"reward is {timestep.reward.dtype}, expected a float"
     assert bool(jnp.isfinite(timestep.reward).all()), "reward is not finite"
+    for name, value in timestep.info.items():
+        assert value.shape == (n,), f"info[{name!r}] of shape {value.shape}, expected ({n},)"
     for name in ("terminated", "truncated"):
         flag = getattr(timestep, name)
         assert (flag.shape, flag.dtype) == ((), bool), f"{name} is {flag.dtype}{flag.shape}, expected one boolean"
@@ -94,6 +96,11 @@ def _check_transforms(env: Environment, state: Any, actions: Any, key: Any, expe
 
 def _random_actions(env: Environment, state: Any, key: Any) -> Any:
     legal = env.legal(state)
+    if not env.num_actions:
+        low, high = env.action_range
+        assert env.action_dim > 0, "neither num_actions nor action_dim is positive: nobody can act"
+        assert low < high, f"action_range ({low}, {high}): expected low < high"
+        return jax.random.uniform(key, (env.num_players, env.action_dim), minval=low, maxval=high)
     assert legal.shape == (env.num_players, env.num_actions), f"legal of shape {legal.shape}, expected [n, A]"
     assert bool(legal.any(axis=1).all()), "a player has no legal action"
     return jax.random.categorical(key, jnp.where(legal, 0.0, -jnp.inf), axis=1).astype(jnp.int32)

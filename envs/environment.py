@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, Num
 
 __all__ = ["Environment", "TimeStep"]
 
@@ -19,14 +19,14 @@ class TimeStep(NamedTuple):
         reward: `[n]`, paid for this transition, the last one included.
         terminated: scalar, the game ended by its own rules; a learner bootstraps with zero.
         truncated: scalar, the horizon was reached; a learner may bootstrap with the value of `obs`.
-        info: mapping of extra arrays for logging.
+        info: name → `[n]`, what the transition shows beside rewards; summarised by `Environment.statistics`.
     """
 
     obs: Any
     reward: Float[Array, " n"]
     terminated: Bool[Array, ""]
     truncated: Bool[Array, ""]
-    info: dict[str, Any]
+    info: dict[str, Float[Array, " n"]]
 
 
 class Environment(struct.PyTreeNode):
@@ -36,8 +36,8 @@ class Environment(struct.PyTreeNode):
     bools, strings and tuples are static. Written for one environment; batch axes come from `vmap`. There is no
     automatic reset, nothing detaches gradients, counters are int32.
 
-    A subclass has the properties `num_players`, `num_actions`, `obs_shape`, `num_observations` and `horizon`, and
-    raises `version` whenever its behaviour changes.
+    A subclass has the properties `num_players`, `num_observations`, `obs_shape` and `horizon`, `num_actions` or, when
+    actions are continuous, `action_dim` and `action_range`, and raises `version` whenever its behaviour changes.
     """
 
     version: ClassVar[int] = 0
@@ -49,7 +49,17 @@ class Environment(struct.PyTreeNode):
 
     @property
     def num_actions(self) -> int:
-        """Number of actions A of the player who has most; `legal` masks the rest."""
+        """Number of actions A of the player who has most; `legal` masks the rest. 0 when actions are continuous."""
+        return 0
+
+    @property
+    def action_dim(self) -> int:
+        """Length d of a continuous action; 0 when actions are discrete."""
+        return 0
+
+    @property
+    def action_range(self) -> tuple[float, float]:
+        """Range of each number of a continuous action; `step` clips to it."""
         raise NotImplementedError
 
     @property
@@ -71,10 +81,50 @@ class Environment(struct.PyTreeNode):
         """Start an episode; consumes `key`. Returns the state and the observation, leaves `[n, ...]`."""
         raise NotImplementedError
 
-    def step(self, state: Any, actions: Int[Array, " n"], key: Key[Array, ""]) -> tuple[Any, TimeStep]:
-        """Play the joint action `actions` `[n]`; consumes `key`."""
+    def step(self, state: Any, actions: Num[Array, "n ..."], key: Key[Array, ""]) -> tuple[Any, TimeStep]:
+        """Play the joint action `actions`, `[n]` or, when continuous, `[n, d]`; consumes `key`."""
         raise NotImplementedError
 
     def legal(self, state: Any) -> Bool[Array, "n A"]:
-        """Which actions each player may take, `[n, A]`; all of them by default."""
+        """Which actions each player may take, `[n, A]`; all of them by default, `[n, 0]` when continuous."""
         return jnp.ones((self.num_players, self.num_actions), bool)
+
+    def dilemma(self, obs: Any) -> Int[Array, " 2"] | None:
+        """The co-operative and the defecting action of one player who sees `obs`; None, by default, if there are none.
+
+        What `always_cooperate`, `always_defect` and the like play.
+        """
+        return None
+
+    def statistics(self, obs: Any, action: Any, info: dict[str, Any], valid: Any) -> dict[str, Float[Array, " n"]]:
+        """What episodes show beside rewards, one number a player; nothing by default.
+
+        Args:
+            obs: before acting, leaves `[T, B, n, ...]`.
+            action: `[T, B, n]` or `[T, B, n, d]`.
+            info: of the transitions, leaves `[T, B, n]`.
+            valid: `[T, B]`, 1 for steps before the end of their episode, 0 after it.
+
+        Returns:
+            One entry `[n]` for each of `statistic_names`; NaN where nothing was seen.
+        """
+        return {}
+
+    @property
+    def statistic_names(self) -> tuple[str, ...]:
+        """Names of the entries of `statistics`, in the order in which to show them."""
+        return ()
+
+    @property
+    def cooperation(self) -> str | None:
+        """Name of the entry of `statistics` that measures co-operation, from 0 to 1; None, by default, without one."""
+        return None
+
+    @property
+    def legend(self) -> str:
+        """What the names in `statistics` mean, in a sentence or two."""
+        return ""
+
+    def marks(self) -> dict[str, float]:
+        """Name → welfare (reward per step, mean over the players) of play worth comparing with; none by default."""
+        return {}

@@ -39,7 +39,7 @@ class MatrixGame(Environment):
     (`horizon` 1) the only observation is 0.
     Action: int32 in `[0, A)`; players with fewer actions have the rest masked by `legal`.
     Reward: `payoffs[i, a_1, ..., a_n]`, paid on every step, in the units of the payoffs.
-    Termination: never; truncated after `horizon` steps.
+    Termination: the one-shot game ends after its step; the iterated one never, it is truncated after `horizon` steps.
     Source: memory-one conventions of arXiv 2205.01447 (M-FOS) and arXiv 2312.12564, START moved to the front.
 
     Attributes:
@@ -55,7 +55,7 @@ class MatrixGame(Environment):
     discount: float = 0.96
     horizon: int = struct.field(default=100, pytree_node=False)  # pyright: ignore
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         """Check shapes and ranges.
@@ -110,11 +110,16 @@ class MatrixGame(Environment):
         time = state.step + 1
         obs = jnp.zeros_like(actions) if self.horizon == 1 else 1 + self.views(joint, actions)
         reward = jnp.asarray(self.payoffs, float).reshape(self.num_players, -1)[:, joint]
-        return MatrixState(time), TimeStep(obs, reward, jnp.zeros((), bool), time >= self.horizon, {})
+        ended, one_shot = time >= self.horizon, jnp.asarray(self.horizon == 1)
+        return MatrixState(time), TimeStep(obs, reward, ended & one_shot, ended & ~one_shot, {})
 
     def legal(self, state: Any = None) -> Bool[Array, "n A"]:
         """Which actions each player has, `[n, A]`, the same in every state."""
         return jnp.asarray([[a < len(names) for a in range(self.num_actions)] for names in self.actions])
+
+    def dilemma(self, obs: Any) -> Int[Array, " 2"] | None:
+        """Actions 0 and 1 where every player has just these two; else None."""
+        return jnp.array([0, 1], jnp.int32) if {len(names) for names in self.actions} == {2} else None
 
     def joint_index(self, actions: Int[Array, " n"]) -> Int[Array, ""]:
         """The joint action `[n]` as one number in base A, player 0 the most significant digit."""
@@ -131,12 +136,65 @@ class MatrixGame(Environment):
             views.append(views[-1] * self.num_actions - actions[player] * wrap)
         return jnp.stack(views)
 
+    @property
+    def histories(self) -> int:
+        """Number of kinds of history: START, and (own action a, k of the others took another action than 0)."""
+        return 1 if self.horizon == 1 else 1 + self.num_actions * self.num_players
+
+    def history_kinds(self) -> Int[np.ndarray, " O"]:
+        """The kind of history behind each observation: 0 for START, 1 + a n + k for (a, k)."""
+        if self.horizon == 1:
+            return np.zeros(1, np.int32)
+        digits = np.indices((self.num_actions,) * self.num_players).reshape(self.num_players, -1)
+        kinds = 1 + digits[0] * self.num_players + (digits[1:] != 0).sum(axis=0)
+        return np.concatenate([[0], kinds]).astype(np.int32)
+
+    def statistics(self, obs: Any, action: Any, info: dict[str, Any], valid: Any) -> dict[str, Float[Array, " n"]]:
+        """Rate of action 0, and its frequency after each kind of history; NaN after histories that did not occur."""
+        first = jnp.where(action == 0, 1.0, 0.0)
+        kind = jax.nn.one_hot(jnp.asarray(self.history_kinds())[obs], self.histories)  # [T, B, n, H]
+        visits = jnp.einsum("tb,tbnh->nh", valid, kind)
+        chosen = jnp.einsum("tb,tbn,tbnh->nh", valid, first, kind)
+        frequency = jnp.where(visits > 0, chosen / jnp.where(visits > 0, visits, 1.0), jnp.nan)
+        return self.named(chosen.sum(axis=1) / visits.sum(axis=1), frequency)
+
+    def named(self, rate: Float[Array, " n"], response: Float[Array, "n H"]) -> dict[str, Float[Array, " n"]]:
+        """The entries of `statistics` from the rate of action 0 and its probability after each kind of history."""
+        return dict(zip(self.statistic_names, [rate, *response.T], strict=True))
+
+    @property
+    def statistic_names(self) -> tuple[str, ...]:
+        """Action 0, "first" for START, and own action and number of others who deviated, such as C2."""
+        letters = self.letters()
+        kinds = [f"{own}{k}" for own in letters for k in range(self.num_players)] if self.histories > 1 else []
+        return (letters[0], "first", *kinds)
+
+    @property
+    def cooperation(self) -> str | None:
+        """The rate of C in dilemmas, whose actions are C and D."""
+        return "C" if set(self.actions) == {("C", "D")} else None
+
+    @property
+    def legend(self) -> str:
+        """Which action is counted, and how to read the kinds of history."""
+        letters, first = self.letters(), "/".join(dict.fromkeys(own[0] for own in self.actions))
+        others = self.actions[0][1] if letters == list("CD") else f"not {first}"
+        key = f"{letters[0]}1: own {first}, 1 other {others}"
+        after = "" if self.histories == 1 else f" and after each kind of last step ({key})"
+        return f"{letters[0]}: rate of {first}; then its probability on the first step{after}."
+
+    def letters(self) -> list[str]:
+        """One letter an action, or `a`, `b`, ... where the names differ between players or start alike."""
+        letters = [name[0] for name in self.actions[0]]
+        distinct = len(set(letters)) == self.num_actions and len(set(self.actions)) == 1 and not letters[0].isdigit()
+        return letters if distinct else [chr(ord("a") + index) for index in range(self.num_actions)]
+
     def marks(self) -> dict[str, float]:
         """Welfare (mean reward per step over the players) of pure joint actions worth comparing with.
 
         "all C" and "all D" in a dilemma, whose actions are C and D; otherwise "best" and "worst" of all.
         """
         welfare = np.mean(np.asarray(self.payoffs, float), axis=0)[tuple(slice(len(own)) for own in self.actions)]
-        if set(self.actions) == {("C", "D")}:
+        if self.cooperation:
             return {"all C": float(welfare.flat[0]), "all D": float(welfare.flat[-1])}
         return {"best": float(welfare.max()), "worst": float(welfare.min())}

@@ -39,10 +39,14 @@ class Run:
         env: environment; `python run.py list` names them.
         players: number of players; the environment's own default if not given.
         learners: who sits where, e.g. lola,naive*3; one name fills all seats.
-        baseline: learner that fills all seats of a second match, on the same seeds, for comparison; or none.
+        baseline: learner that fills all seats of a second match, on the same seeds, for comparison; none; or auto,
+            which is naive beside learners on the exact objective and none beside others.
         seeds: how many seeds run side by side.
         seed: the first seed; the others follow it.
         steps: training steps.
+        batch: environments played side by side for one update, by learners that sample.
+        episodes: inner episodes of a training step; everybody updates after each.
+        share: whether seats of one name are played by one learner, with the experience of all of them.
         log_every: steps between two lines of metrics.
         out: run directory; a new one below runs/ if not given.
         wandb: mirror metrics to Weights & Biases.
@@ -52,10 +56,13 @@ class Run:
     env: str = "ipd"
     players: int | None = None
     learners: str = "lola"
-    baseline: str = "naive"
+    baseline: str = "auto"
     seeds: int = 16
     seed: int = 0
     steps: int = 200
+    batch: int = 32
+    episodes: int = 1
+    share: bool = False
     log_every: int = 10
     out: str | None = None
     wandb: Literal["disabled", "offline", "online"] = "disabled"
@@ -67,7 +74,14 @@ class Run:
         return f"{self.seeds} seeds" if self.seeds > 1 else "1 seed"
 
 
-RANGES = {"seeds": (1, 2**20), "steps": (1, 2**31 - 1), "log_every": (1, 2**31 - 1), "seed": (0, 2**30)}
+RANGES = {
+    "seeds": (1, 2**20),
+    "batch": (1, 2**20),
+    "episodes": (1, 2**20),
+    "steps": (1, 2**31 - 1),
+    "log_every": (1, 2**31 - 1),
+    "seed": (0, 2**30),
+}
 CONTROL = {
     "config": "YAML file of flags; may be given several times, later files and flags win.",
     "resume": "continue the run in this directory; takes --steps to extend it, and --wandb.",
@@ -152,7 +166,7 @@ def build_learners(run: Run, env: Environment, seats: Sequence[str]) -> list[Lea
     for name in dict.fromkeys(seats):
         try:
             made[name] = shaping.make(name, **run.components[name])
-            made[name].check(env)
+            made[name].check(env, run.batch)
         except ValueError as error:
             raise UserError(f"learner {name}: {error}") from error
     return [made[name] for name in seats]
@@ -217,7 +231,9 @@ def _groups(values: dict[str, Any]) -> dict[str, Group]:
     names = {flag: values.get(flag) for flag in ("env", "learners", "baseline")}
     chosen = {flag: own[flag].default if name is None else name for flag, name in names.items()}
     learners = [name for name, _ in _seat_list(chosen["learners"], "learners")]
-    if chosen["baseline"] != "none":
+    if chosen["baseline"] == "auto":
+        learners.append("naive")
+    elif chosen["baseline"] != "none":
         learners += [name for name, _ in _seat_list(chosen["baseline"], "baseline")]
     control = {flag: Parameter(flag, "str | None", None, text) for flag, text in CONTROL.items()}
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,24 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from envs import MatrixGame
+from envs import Environment
 from experiments.config import Run
 
 if TYPE_CHECKING:
     from experiments.sides import Side
+    from shaping import Outcome
 
-__all__ = ["QUANTILES", "headline", "learner_label", "print_table", "sentence", "summary", "table", "versions"]
+__all__ = [
+    "QUANTILES",
+    "headline",
+    "learner_label",
+    "mean_over_seats",
+    "print_table",
+    "sentence",
+    "summary",
+    "table",
+    "versions",
+]
 
 QUANTILES = (0.1, 0.5, 0.9)
 COOPERATES, DEFECTS = 0.8, 0.2
@@ -35,28 +47,29 @@ def learner_label(names: Sequence[str]) -> str:
     return ",".join(name if count == 1 else f"{name}*{count}" for name, count in parts)
 
 
-def table(env: MatrixGame, title: str, names: Sequence[str], outcome: Any) -> Table:
-    """One row a seat and quantile: reward per step, rate of action 0, and its probability after each kind of history.
+def table(env: Environment, title: str, names: Sequence[str], outcome: Outcome) -> Table:
+    """One row a seat and quantile over the seeds: reward per step, and the statistics of the environment.
 
     Args:
         env: the game.
         title: of the table.
         names: of the learners, one a seat.
-        outcome: `shaping.Outcome` with leaves `[S, n, ...]`.
+        outcome: leaves `[S, n]`.
     """
-    result = Table(title=title, caption=_caption(env), box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    marks = ", ".join(f"{name} {value:.4g}" for name, value in env.marks().items())
+    caption = " ".join(filter(None, [env.legend, f"Welfare of {marks}." if marks else ""]))
+    result = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     result.title_justify = result.caption_justify = "left"
     result.add_column("seat")
-    for heading in ("seeds", "reward", _initials(env)[0], "first", *_history_labels(env)):
+    for heading in ("seeds", "reward", *env.statistic_names):
         result.add_column(heading, justify="right", no_wrap=True)
-    columns = np.concatenate(
-        [outcome.reward_per_step[..., None], outcome.action_rates[..., :1], outcome.response[..., 0]], axis=-1
-    )
+    statistics = [outcome.statistics[name] for name in env.statistic_names]
+    columns = np.stack([outcome.reward_per_step, *statistics], axis=-1)
     for seat, name in enumerate(names):
-        for quantile, row in zip(QUANTILES, np.quantile(columns[:, seat], QUANTILES, axis=0), strict=True):
+        for quantile, row in zip(QUANTILES, _quantiles(columns[:, seat]), strict=True):
             middle, last = quantile == 0.5, quantile == QUANTILES[-1]
             head = f"{seat} {name}" if quantile == QUANTILES[0] else ""
-            cells = (head, f"{quantile:.0%}", f"{row[0]:.2f}", *map(_probability, row[1:]))
+            cells = (head, f"{quantile:.0%}", f"{row[0]:.2f}", *map(_cell, row[1:]))
             result.add_row(*cells, style="bold" if middle else None, end_section=last)
     return result
 
@@ -67,30 +80,32 @@ def print_table(console: Console, shown: Table) -> None:
     console.print("", shown)
 
 
-def sentence(env: MatrixGame, names: Sequence[str], outcome: Any) -> str:
+def sentence(env: Environment, names: Sequence[str], outcome: Outcome) -> str:
     """What the learners did, in words.
 
     Such as `lola cooperates in 14 of 16 seeds: median welfare 5.9 of 6, 12 above 5`. Outcomes of shaping are bimodal,
     so it counts seeds and says no mean.
     """
-    welfare, rates = outcome.reward_per_step.mean(axis=1), outcome.action_rates[..., 0].mean(axis=1)
-    marks, seeds = env.marks(), len(welfare)
-    high, low = list(marks.values())
-    label = "/".join(dict.fromkeys(names))
-    if "all C" in marks:
-        counts = {"cooperates": (rates >= COOPERATES).sum(), "defects": (rates <= DEFECTS).sum()}
-        counts["mixes"] = seeds - sum(counts.values())
-        verb = max(counts, key=lambda key: counts[key])
-        text = f"{label} {verb} in {counts[verb]} of {seeds} seeds"
-    else:
-        text = f"{label} plays {_first(env)} on {np.median(rates):.0%} of the steps"
-    if high > low:
-        text += f": median welfare {np.median(welfare):.3g}"
+    welfare, marks = outcome.reward_per_step.mean(axis=1), env.marks()
+    text = f"{'/'.join(dict.fromkeys(names))}{_verb(env, outcome)}: median welfare {np.median(welfare):.3g}"
+    if len(marks) == 2 and len(set(marks.values())) == 2:
+        high, low = marks.values()
         threshold = low + 0.8 * (high - low)
         text += f" of {high:g}, {(welfare > threshold).sum()} above {threshold:.3g}"
     own = {name: outcome.reward_per_step[:, [n == name for n in names]].mean(axis=1) for name in dict.fromkeys(names)}
     rewards = ", ".join(f"{name} {np.median(reward):.3g}" for name, reward in own.items())
     return f"{text} (median reward: {rewards})" if len(own) > 1 else text
+
+
+def _verb(env: Environment, outcome: Outcome) -> str:
+    """` cooperates in 14 of 16 seeds` where the environment measures co-operation."""
+    if env.cooperation is None:
+        return ""
+    rates = mean_over_seats(outcome.statistics[env.cooperation])
+    counts = {"cooperates": (rates >= COOPERATES).sum(), "defects": (rates <= DEFECTS).sum()}
+    counts["mixes"] = len(rates) - sum(counts.values())
+    verb = max(counts, key=lambda key: counts[key])
+    return f" {verb} in {counts[verb]} of {len(rates)} seeds"
 
 
 def headline(sides: Mapping[str, Side]) -> str:
@@ -144,34 +159,23 @@ def versions() -> dict[str, str]:
     return {"python": sys.version.split()[0]} | {p: importlib.metadata.version(p) for p in packages if p in installed}
 
 
-def _probability(value: float) -> str:
-    """Three characters: .00, .42, 1.0."""
+def _quantiles(values: np.ndarray) -> np.ndarray:
+    """Quantiles over the seeds, axis 0, of those that are not NaN; NaN without any."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # all NaN
+        return np.nanquantile(values, QUANTILES, axis=0)
+
+
+def mean_over_seats(values: Any) -> np.ndarray:
+    """Mean over the seats, axis 1, of those that are not NaN; 0 without any."""
+    seen = np.isfinite(values)
+    return np.where(seen, values, 0.0).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
+
+
+def _cell(value: float) -> str:
+    """Three characters for what lies between 0 and 1: .00, .42, 1.0; a dash for what was never seen."""
+    if np.isnan(value):
+        return "-"
+    if not 0 <= value <= 1:
+        return f"{value:.2f}"
     return "1.0" if value >= 0.995 else f"{value:.2f}".lstrip("0")
-
-
-def _caption(env: MatrixGame) -> str:
-    first, letters = _first(env), _initials(env)
-    others = env.actions[0][1] if letters == list("CD") else f"not {first}"
-    marks = ", ".join(f"{name} {value:.4g}" for name, value in env.marks().items())
-    key = f"{letters[0]}1: own {first}, 1 other {others}"
-    after = "" if env.horizon == 1 else f" and after each kind of last step ({key})"
-    return f"{letters[0]}: rate of {first}; then its probability on the first step{after}. Welfare of {marks}."
-
-
-def _first(env: MatrixGame) -> str:
-    """Name of action 0, or names where the players' differ."""
-    return "/".join(dict.fromkeys(own[0] for own in env.actions))
-
-
-def _history_labels(env: MatrixGame) -> list[str]:
-    """Headings of the kinds of history of `shaping.Outcome.response` but START: own action, others who deviated."""
-    if env.horizon == 1:
-        return []
-    return [f"{own}{k}" for own in _initials(env) for k in range(env.num_players)]
-
-
-def _initials(env: MatrixGame) -> list[str]:
-    """One letter an action, or `a`, `b`, ... where the names differ between players or start alike."""
-    letters = [name[0] for name in env.actions[0]]
-    distinct = len(set(letters)) == env.num_actions and len(set(env.actions)) == 1 and not letters[0].isdigit()
-    return letters if distinct else [chr(ord("a") + index) for index in range(env.num_actions)]

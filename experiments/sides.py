@@ -15,10 +15,13 @@ import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
 import shaping
-from envs import MatrixGame
+from envs import Environment
 from experiments.config import Run, UserError, build_environment, build_learners, seat_names
-from experiments.report import learner_label
+from experiments.report import learner_label, mean_over_seats
 from shaping import Match, Outcome
+
+EVALUATION_EPISODES = 64  # for the outcome of policies that have to be sampled
+EVALUATION = np.uint32(2**32 - 2)  # folded into a seed's key for them; no training step has this number
 
 __all__ = ["Side", "advance", "build_sides", "over_seeds"]
 
@@ -36,15 +39,17 @@ class Side:
         seeds: numbers of the seeds asked for, S of them.
         states: of the learners, leaves `[P, ...]` for the padded number P of seeds; set by `start`.
         outcome: of the current policies, NumPy leaves `[S, n, ...]`; set by `run_until`.
+        learning: metrics of the last update, a group of the match each, NumPy leaves `[S, learners]`.
         fault: first step, seed and array that were not finite.
     """
 
     names: list[str]
-    env: MatrixGame
+    env: Environment
     match: Match
     seeds: range
     states: Any = None
-    outcome: Outcome | None = None
+    outcome: Any = None
+    learning: Any = ()
     fault: str | None = None
     _keys: Any = None
     _program: Callable[..., Any] | None = None
@@ -72,8 +77,8 @@ class Side:
         """Steps `start` ... `stop - 1` of all seeds; none if they are equal, which only updates the outcome."""
         assert self._program is not None, "start first"
         common = (self.match, np.int32(start), np.int32(stop))
-        self.states, outcome, first_bad = self._program(common, (self.states, self._keys))
-        self.outcome = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(self.seeds)], outcome)
+        self.states, *seen, first_bad = self._program(common, (self.states, self._keys))
+        self.outcome, self.learning = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(self.seeds)], tuple(seen))
         self.fault = self.fault or self._fault(np.asarray(first_bad)[: len(self.seeds)], stop)
 
     def _fault(self, first_bad: np.ndarray, stop: int) -> str | None:
@@ -84,21 +89,31 @@ class Side:
             seed, leaf = min(bad, key=lambda place: first_bad[tuple(place)])
             return f"step {first_bad[seed, leaf]}, seed {self.seeds[seed]}: states{names[leaf]} is not finite"
         assert self.outcome is not None
-        for metric, values in self.outcome._asdict().items():
-            bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
-            if len(bad):
-                return f"step {stop}, seed {self.seeds[bad[0]]}: {metric} is not finite"
+        bad = np.flatnonzero(~np.isfinite(self.outcome.reward_per_step).all(axis=1))
+        if len(bad):
+            return f"step {stop}, seed {self.seeds[bad[0]]}: reward_per_step is not finite"
         return None
 
     def metrics(self) -> dict[str, Any]:
-        """Per seed: welfare `[S]`, rate of action 0 `[S]`, reward per step `[S][n]`."""
+        """Per seed: welfare `[S]`, reward per step `[S][n]`, the environment's statistics, and what learners report.
+
+        "cooperation" `[S]` is there where the environment measures it, "statistics" `[S][n]` unless the name of the
+        game has none, "learning" (learner → metric → `[S][learners]`) once something was learned.
+        """
         assert self.outcome is not None, "run first"
-        reward, rates = self.outcome.reward_per_step, self.outcome.action_rates[..., 0]
-        return {
-            "welfare": reward.mean(axis=1).tolist(),
-            "cooperation": rates.mean(axis=1).tolist(),
-            "reward_per_step": reward.tolist(),
+        reward, statistics = self.outcome.reward_per_step, self.outcome.statistics
+        metrics: dict[str, Any] = {"welfare": reward.mean(axis=1).tolist()}
+        if self.env.cooperation is not None:
+            metrics["cooperation"] = mean_over_seats(statistics[self.env.cooperation]).tolist()
+        metrics["reward_per_step"] = reward.tolist()
+        if statistics:
+            metrics["statistics"] = {name: statistics[name].tolist() for name in self.env.statistic_names}
+        learning = {
+            self.names[seats[0]]: {metric: values.tolist() for metric, values in own.items()}
+            for seats, own in zip(self.match.seats, self.learning, strict=False)
+            if own
         }
+        return metrics | ({"learning": learning} if learning else {})
 
 
 def over_seeds(function: Callable[..., Any], mesh: jax.sharding.Mesh, arguments: int) -> Callable[..., Any]:
@@ -125,23 +140,26 @@ def over_seeds(function: Callable[..., Any], mesh: jax.sharding.Mesh, arguments:
 
 def advance(
     match: Match, start: Int[Array, ""], stop: Int[Array, ""], states: PyTree, key: Key[Array, ""]
-) -> tuple[PyTree, Outcome, Int[Array, " arrays"]]:
+) -> tuple[PyTree, Outcome, PyTree, Int[Array, " arrays"]]:
     """Steps `start` ... `stop - 1` of one seed.
 
-    Returns the states, the outcome of the policies, and for each array of floats in the states the step that left it
-    not finite, or -1.
+    Returns the states, the outcome of the policies, the metrics of the last step (NaN without any), and for each array
+    of floats in the states the step that left it not finite, or -1.
     """
 
-    def body(index: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
-        states, first_bad = carry
-        states, _ = shaping.step(match, states, key, index)
+    def body(index: Any, carry: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+        states, _, first_bad = carry
+        states, metrics = shaping.step(match, states, key, index)
         finite = jnp.array([jnp.isfinite(leaf).all() for _, leaf in _floats(states)], bool)
-        return states, jnp.where((first_bad < 0) & ~finite, index + 1, first_bad)
+        return states, metrics, jnp.where((first_bad < 0) & ~finite, index + 1, first_bad)
 
     first_bad = jnp.full(len(_floats(states)), -1, jnp.int32)
-    states, first_bad = jax.lax.fori_loop(start, stop, body, (states, first_bad))
-    assert isinstance(match.env, MatrixGame), "`build_sides` lets only matrix games through"
-    return states, shaping.outcome(match.env, shaping.policies(match, states)), first_bad
+    shapes = jax.eval_shape(shaping.step, match, states, key, start)[1]
+    metrics = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
+    states, metrics, first_bad = jax.lax.fori_loop(start, stop, body, (states, metrics, first_bad))
+    looking = match.replace(batch=EVALUATION_EPISODES)
+    look_key = jax.random.fold_in(jax.random.fold_in(key, EVALUATION), stop)
+    return states, shaping.outcome(looking, shaping.policies(match, states), look_key), metrics, first_bad
 
 
 def build_sides(run: Run) -> dict[str, Side]:
@@ -151,17 +169,23 @@ def build_sides(run: Run) -> dict[str, Side]:
         UserError: an environment, a learner or a combination that is not possible.
     """
     env = build_environment(run)
-    if not isinstance(env, MatrixGame):
-        raise UserError(f"environment {run.env}: expected a matrix game")
-    seats = {"learners": seat_names(run.learners, env.num_players)}
-    if run.baseline != "none":
-        seats["baseline"] = seat_names(run.baseline, env.num_players, "baseline")
-    if seats["learners"] == seats.get("baseline"):
-        del seats["baseline"]
-    seeds = range(run.seed, run.seed + run.seeds)
-    return {
-        name: Side(names, env, Match.of(env, build_learners(run, env, names)), seeds) for name, names in seats.items()
-    }
+    sides = {"learners": _build_side(run, env, "learners", run.learners)}
+    baseline = run.baseline
+    if baseline == "auto":  # beside what it is comparable with
+        baseline = "naive" if all(learner.tables for learner in sides["learners"].match.learners) else "none"
+    if baseline != "none" and seat_names(baseline, env.num_players, "baseline") != sides["learners"].names:
+        sides["baseline"] = _build_side(run, env, "baseline", baseline)
+    return sides
+
+
+def _build_side(run: Run, env: Environment, flag: str, learners: str) -> Side:
+    names = seat_names(learners, env.num_players, flag)
+    built = build_learners(run, env, names)
+    try:
+        match = Match.of(env, built, batch=run.batch, episodes=run.episodes, share=run.share)
+    except ValueError as error:
+        raise UserError(f"--{flag} {learners}: {error}") from error
+    return Side(names, env, match, range(run.seed, run.seed + run.seeds))
 
 
 def _begin(match: Match, seed: Int[Array, ""]) -> tuple[Any, Key[Array, ""]]:

@@ -46,7 +46,7 @@ class Tracker:
         for side, metrics in line.items():
             if side == "step":
                 continue
-            for metric in ("welfare", "cooperation"):
+            for metric in [name for name in ("welfare", "cooperation") if name in metrics]:
                 values = np.asarray(metrics[metric], float)
                 for name, quantile in (("q10", 0.1), ("median", 0.5), ("q90", 0.9)):
                     flat[f"{side}/{metric}/{name}"] = float(np.quantile(values, quantile))

@@ -14,10 +14,11 @@ from envs.registry import Recipe, Registry
 if TYPE_CHECKING:
     from shaping.conventions import CONVENTIONS, Convention
     from shaping.directions import Direction, Lola, Naive
+    from shaping.evaluation import Outcome, outcome
     from shaping.gradient import GradientLearner
     from shaping.learner import Context, Learner, Trajectory
     from shaping.match import Match, episode, init, policies, step, trial
-    from shaping.objectives import Exact, Outcome, outcome
+    from shaping.objectives import Exact, ExactOutcome, exact_outcome
 
 __all__ = [
     "CONVENTIONS",
@@ -26,6 +27,7 @@ __all__ = [
     "Convention",
     "Direction",
     "Exact",
+    "ExactOutcome",
     "GradientLearner",
     "Learner",
     "Lola",
@@ -34,6 +36,7 @@ __all__ = [
     "Outcome",
     "Trajectory",
     "episode",
+    "exact_outcome",
     "init",
     "make",
     "names",
@@ -46,20 +49,27 @@ __all__ = [
 
 def _gradient_learner(
     direction: str,
-    about: tuple[str, str] | None = None,
-    preset: dict[str, Any] | None = None,
-    fixed: dict[str, Any] | None = None,
+    objective: str = "objectives:Exact",
+    network: str = "networks:LogitTable",
+    **recipe: Any,
 ) -> Recipe:
     direction = f"shaping.directions:{direction}"
-    return Recipe(
-        "shaping.gradient:GradientLearner",
-        components={"objective": "shaping.objectives:Exact", "direction": direction},
-        described_by=direction,
-        about=about,
-        preset=preset or {},
-        fixed=fixed or {},
-    )
+    parts = {"objective": f"shaping.{objective}", "direction": direction, "network": f"shaping.{network}"}
+    return Recipe("shaping.gradient:GradientLearner", components=parts, **{"described_by": direction, **recipe})
 
+
+def _actor_critic(line: str, source: str, estimator: str = "Gae", **preset: Any) -> Recipe:
+    parts = {"network": "shaping.networks:ActorCriticNetwork", "estimator": f"shaping.advantages:{estimator}"}
+    return Recipe("shaping.actor_critic:ActorCritic", components=parts, about=(line, source), preset=preset)
+
+
+def _strategy(name: str, about: tuple[str, str] | None = None, **recipe: Any) -> Recipe:
+    module = "zero_determinant" if name == "ZeroDeterminant" else "strategies"
+    return Recipe(f"shaping.{module}:{name}", about=about, **recipe)
+
+
+PPO = {"epochs": 4, "minibatches": 4, "clip": 0.2}
+ZERO_DETERMINANT = "Press and Dyson 2012, PNAS 109:10409; Hilbe, Wu, Traulsen and Nowak 2014, PNAS 111:16425"
 
 REGISTRY = Registry(
     "learner",
@@ -75,6 +85,95 @@ REGISTRY = Registry(
             fixed={"terms": "lookahead"},
         ),
         "lola": _gradient_learner("Lola"),
+        "lola_dice": _gradient_learner(
+            "Lola",
+            "dice:Dice",
+            "networks:ActorCriticNetwork",
+            about=(
+                "LOLA from sampled play: every look-ahead step plays fresh episodes, against any learner.",
+                "Foerster et al. 2018, arXiv 1802.05098; Farquhar et al. 2019, arXiv 1909.10549",
+            ),
+        ),
+        "pola_dice": _gradient_learner(
+            "Pola", "dice:Dice", "networks:ActorCriticNetwork", fixed={"learning_rate": 1.0, "optimizer": "sgd"}
+        ),
+        "reinforce": _actor_critic(
+            "REINFORCE with a learned baseline: one gradient step on Monte-Carlo returns.",
+            "Williams 1992, Machine Learning 8",
+            gae_lambda=1.0,
+        ),
+        "tabular": _actor_critic(
+            "Advantage actor-critic on a softmax table of one row an observation.",
+            "Schulman et al. 2016, arXiv 1506.02438",
+            torso="table",
+        ),
+        "ppo": _actor_critic(
+            "Proximal policy optimisation without memory: a table, an MLP or a CNN, as observations demand.",
+            "Schulman et al. 2017, arXiv 1707.06347",
+            **PPO,
+        ),
+        "ppo_gru": _actor_critic(
+            "Proximal policy optimisation with a gated recurrent memory, the gradient through time.",
+            "Schulman et al. 2017, arXiv 1707.06347; co-players of arXiv 2312.12564",
+            **PPO,
+            memory_size=16,
+        ),
+        "advantage_alignment": _actor_critic(
+            "Advantage Alignment: reinforce what is good for those after whom one has done well.",
+            "Duque et al. 2025, arXiv 2406.14662",
+            "Alignment",
+            **PPO,
+        ),
+        "loqa": _actor_critic(
+            "Learning with opponent Q-learning awareness: the others are taken to act on their action values.",
+            "Aghajohari et al. 2024, arXiv 2405.01035",
+            "OpponentQ",
+        ),
+        "q_learning": Recipe("shaping.q_learning:QLearning"),
+        "always_cooperate": _strategy(
+            "Random",
+            ("Always co-operates, where the environment says which action that is.", "the unconditional strategy"),
+            fixed={"probability": 1.0},
+        ),
+        "always_defect": _strategy(
+            "Random",
+            ("Always defects, where the environment says which action that is.", "the unconditional strategy"),
+            fixed={"probability": 0.0},
+        ),
+        "random": _strategy("Random"),
+        "uniform": _strategy("Uniform"),
+        "tit_for_tat": _strategy("TitForTat"),
+        "generous_tit_for_tat": _strategy(
+            "TitForTat",
+            (
+                "Generous tit-for-tat: forgives a defection now and then.",
+                'Nowak and Sigmund 1992, "Tit for tat in heterogeneous populations", Nature 355',
+            ),
+            preset={"forgiveness": 1 / 3},
+        ),
+        "grim": _strategy("Grim"),
+        "win_stay_lose_shift": _strategy("WinStayLoseShift"),
+        "zd_extortionate": _strategy(
+            "ZeroDeterminant",
+            (
+                "Zero-determinant, extortionate: gains 1 / slope times as much over all D as the others do.",
+                ZERO_DETERMINANT,
+            ),
+            fixed={"kind": "extortionate", "baseline": None},
+        ),
+        "zd_generous": _strategy(
+            "ZeroDeterminant",
+            (
+                "Zero-determinant, generous: loses 1 / slope times as much from all C as the others do.",
+                "Stewart and Plotkin 2013, PNAS 110:15348; Hilbe, Wu, Traulsen and Nowak 2014, PNAS 111:16425",
+            ),
+            fixed={"kind": "generous", "baseline": None},
+        ),
+        "zd_equaliser": _strategy(
+            "ZeroDeterminant",
+            ("Zero-determinant, equaliser: alone decides what the others get on average.", ZERO_DETERMINANT),
+            fixed={"kind": "equaliser", "slope": 0.0},
+        ),
     },
 )
 
@@ -99,7 +198,8 @@ _LAZY = {
     "shaping.gradient": ("GradientLearner",),
     "shaping.learner": ("Context", "Learner", "Trajectory"),
     "shaping.match": ("Match", "episode", "init", "policies", "step", "trial"),
-    "shaping.objectives": ("Exact", "Outcome", "outcome"),
+    "shaping.evaluation": ("Outcome", "outcome"),
+    "shaping.objectives": ("Exact", "ExactOutcome", "exact_outcome"),
 }
 
 

@@ -17,12 +17,13 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from envs.validation import require_choice, require_range
 
-__all__ = ["Direction", "Lola", "Naive", "Value", "own_gradients"]
+__all__ = ["Direction", "Lola", "Naive", "Pola", "Value", "others_learn", "own_gradients"]
 
 Params = Any
 Value = Callable[[Params, Key[Array, ""]], Float[Array, " n"]]
@@ -98,7 +99,7 @@ class Lola(Direction):
 
         def surrogate(joint: Params) -> Float[Array, ""]:
             before = jax.lax.stop_gradient(joint) if lookahead else joint
-            after = self._others_learn(value, before, seat, step_key)
+            after = others_learn(value, before, seat, step_key, self.lookahead_rate, self.lookahead_steps)
             if self.expansion == "exact":
                 return own_value(_put(after, seat, joint) if lookahead else after)
             displacement = jax.tree.map(jnp.subtract, after, before)
@@ -108,17 +109,83 @@ class Lola(Direction):
 
         return _take(jax.grad(surrogate)(params), seat)
 
-    def _others_learn(self, value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""]) -> Params:
-        """Joint parameters after everybody but `seat` took the expected naive steps."""
 
-        def learn(joint: Params, step_key: Key[Array, ""]) -> tuple[Params, None]:
-            gradients = own_gradients(value, joint, step_key)
-            moved = jax.tree.map(lambda p, g: p + self.lookahead_rate * g, joint, gradients)
-            return _put(moved, seat, joint), None
+class Pola(Direction):
+    """Proximal LOLA: shape by a best reply nearby in the space of policies, not by one step in that of parameters.
 
-        if self.lookahead_steps == 1:
-            return learn(params, key)[0]
-        return jax.lax.scan(jax.checkpoint(learn), params, jax.random.split(key, self.lookahead_steps))[0]
+    The direction is θ_i' - θ_i, where θ_i' comes from `proximal_steps` of gradient ascent, from θ_i, on
+
+        V_i(θ_i', θ_-i + Δ_-i(θ_i')) - β_out D(π(θ_i') ‖ π(θ_i))
+
+    and Δ_j from k steps of rate α, from θ_j, on V_j - β_in D(π(θ_j + Δ_j) ‖ π(θ_j)), while θ_i' stands still. The total
+    gradient is taken. β_in = 0 is outer POLA; β_out = 0, one proximal step and no Adam are LOLA. D is the divergence of
+    the objective, averaged over all observations or over the visited steps.
+
+    Deviations: the paper takes steps until the divergence settles, we take a fixed number; all n - 1 others respond.
+    Source: Zhao et al. 2022, arXiv 2210.10125.
+
+    Attributes:
+        lookahead_rate: α, step size of the others.
+        lookahead_steps: k, how many steps they are expected to take.
+        inner_penalty: β_in.
+        proximal_rate: step size of the own ascent.
+        proximal_steps: number of its steps.
+        outer_penalty: β_out.
+        adam: whether the own ascent is Adam, or plain.
+    """
+
+    lookahead_rate: float = 0.1
+    lookahead_steps: int = struct.field(default=2, pytree_node=False)
+    inner_penalty: float = 1.0
+    proximal_rate: float = 0.1
+    proximal_steps: int = struct.field(default=20, pytree_node=False)
+    outer_penalty: float = 1.0
+    adam: bool = struct.field(default=True, pytree_node=False)
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("lookahead_rate", "inner_penalty", "proximal_rate", "outer_penalty"):
+            require_range(name, getattr(self, name), 0.0)
+        for name in ("lookahead_steps", "proximal_steps"):
+            require_range(name, getattr(self, name), 1, whole=True)
+
+    def __call__(self, value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""]) -> Params:
+        """θ_i' - θ_i."""
+        optimizer = (optax.adam if self.adam else optax.sgd)(self.proximal_rate)
+
+        def loss(joint: Params, key: Key[Array, ""]) -> Float[Array, ""]:
+            inner_key, outer_key = jax.random.split(key)
+            gain = lambda p, k: _penalised(value, p, params, self.inner_penalty, k)  # noqa: E731
+            after = others_learn(gain, joint, seat, inner_key, self.lookahead_rate, self.lookahead_steps)
+            return -_take(_penalised(value, after, params, self.outer_penalty, outer_key), seat)
+
+        def ascend(carry: tuple[Params, Any], key: Key[Array, ""]) -> tuple[tuple[Params, Any], None]:
+            joint, state = carry
+            step, state = optimizer.update(jax.grad(loss)(joint, key), state)
+            return (_put(joint, seat, optax.apply_updates(joint, step)), state), None
+
+        keys = jax.random.split(key, self.proximal_steps)
+        (joint, _), _ = jax.lax.scan(ascend, (params, optimizer.init(params)), keys)
+        return jax.tree.map(jnp.subtract, _take(joint, seat), _take(params, seat))
+
+
+def _penalised(value: Any, params: Params, reference: Params, penalty: Any, key: Key[Array, ""]) -> Float[Array, " n"]:
+    values, divergences = value.with_divergence(params, reference, key)
+    return values - penalty * divergences
+
+
+def others_learn(
+    value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""], rate: float | Array, steps: int
+) -> Params:
+    """Joint parameters after everybody but `seat` took simultaneous naive steps, in memory that grows with `params`."""
+
+    def learn(joint: Params, step_key: Key[Array, ""]) -> tuple[Params, None]:
+        moved = jax.tree.map(lambda p, g: p + rate * g, joint, own_gradients(value, joint, step_key))
+        return _put(moved, seat, joint), None
+
+    if steps == 1:
+        return learn(params, key)[0]
+    return jax.lax.scan(jax.checkpoint(learn), params, jax.random.split(key, steps))[0]
 
 
 def own_gradients(value: Value, params: Params, key: Key[Array, ""]) -> Params:

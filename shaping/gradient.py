@@ -1,4 +1,4 @@
-"""The learner of differentiable opponent shaping: a table, an objective, a direction and an optimiser."""
+"""The learner of differentiable opponent shaping: a network, an objective, a direction and an optimiser."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Key
 
 from envs import Environment
 from envs.validation import require_choice, require_range
 from shaping.directions import Direction
-from shaping.learner import Context, Learner
-from shaping.objectives import Exact, action_logits
+from shaping.learner import Context, Learner, Replay, Trajectory
+from shaping.networks import Network, log_probability, replay, sample_action
+from shaping.objectives import Objective
 
 __all__ = ["GradientLearner", "GradientState"]
 
@@ -22,70 +23,118 @@ OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam}
 
 
 class GradientState(NamedTuple):
-    """Logits `[O, A - 1]` of a memory-one strategy, and the state of the optimiser."""
+    """Parameters of the network, and the state of the optimiser."""
 
-    table: Float[Array, "O L"]
+    params: Any
     optimizer: Any
+
+
+class Bound(NamedTuple):
+    """An objective of the players of a match: the value function that a direction sees."""
+
+    objective: Objective
+    match: Any
+
+    def __call__(self, params: Any, key: Key[Array, ""]) -> Any:
+        """Values `[n]`."""
+        return self.objective(self.match, params, key)
+
+    def with_divergence(self, params: Any, reference: Any, key: Key[Array, ""]) -> Any:
+        """Values `[n]` and divergences `[n]` from the policies of `reference`."""
+        return self.objective.with_divergence(self.match, params, reference, key)
 
 
 class GradientLearner(Learner):
     """Climb an objective in a direction: θ_i ← θ_i + step along `direction(objective.value, θ, i)`.
 
-    Any direction on any objective with any optimiser. The policy is a memory-one table, softmax over the actions.
+    Any direction on any objective with any optimiser. A critic of the network, if it has one, learns the discounted
+    return of the own episodes with the same optimiser; an objective that samples uses it as a baseline.
 
     Attributes:
         objective: what is climbed.
         direction: how.
+        network: what acts, and holds the parameters θ_i.
         learning_rate: step size of the optimiser, on values in the units of the objective.
         optimizer: of optax.
-        initial_std: standard deviation of the initial logits, normal with mean 0.
+        value_coefficient: weight of the critic's loss beside the values.
     """
 
-    objective: Exact
+    objective: Objective
     direction: Direction
+    network: Network
     learning_rate: float = 1.0
     optimizer: Literal["sgd", "adam"] = struct.field(default="sgd", pytree_node=False)
-    initial_std: float = 1.0
+    value_coefficient: float = 1.0
 
-    samples: ClassVar[bool] = False
-    white_box: ClassVar[bool] = True
+    sees: ClassVar[Literal["own", "rewards", "policies"]] = "policies"
 
     def __post_init__(self) -> None:
         """Check ranges and choices."""
         require_range("learning_rate", self.learning_rate, 0.0)
-        require_range("initial_std", self.initial_std, 0.0)
         require_choice("optimizer", self.optimizer, tuple(OPTIMIZERS))
 
-    def check(self, env: Environment) -> None:
-        """Raise unless the objective is defined on `env`."""
+    @property
+    def samples(self) -> bool:
+        """Whether the objective does."""
+        return self.objective.samples
+
+    @property
+    def tables(self) -> bool:
+        """Whether the objective is that of memory-one tables."""
+        return self.objective.tables
+
+    def check(self, env: Environment, batch: int = 1) -> None:
+        """Raise unless objective and network are defined on `env`."""
         self.objective.check(env)
+        self.network.check(env)
 
-    def init(self, key: Key[Array, ""], env: Environment) -> GradientState:
-        """Normal logits and a fresh optimiser; consumes `key`."""
-        assert env.num_observations is not None, "`check` lets only matrix games through"
-        table = self.initial_std * jax.random.normal(key, (env.num_observations, env.num_actions - 1))
-        return GradientState(table, self._optimizer().init(table))
+    def init(self, env: Environment, key: Key[Array, ""]) -> GradientState:
+        """Fresh parameters and a fresh optimiser; consumes `key`."""
+        params = self.network.init(env, key)
+        return GradientState(params, self._optimizer().init(params))
 
-    def policy(self, state: GradientState) -> Float[Array, "O L"]:
-        """The logits."""
-        return state.table
+    def policy(self, state: GradientState) -> Any:
+        """The parameters."""
+        return state.params
+
+    def memory(self, env: Environment, policy: Any) -> Any:
+        """That of the network."""
+        return self.network.memory(policy)
 
     def act(
-        self, state: GradientState, memory: Any, obs: Int[Array, ""], legal: Bool[Array, " A"], key: Key[Array, ""]
-    ) -> tuple[Int[Array, ""], Any, Any]:
-        """Sample an action from the table; consumes `key`."""
-        action = jax.random.categorical(key, action_logits(state.table[obs], legal))
-        return action.astype(jnp.int32), memory, ()
+        self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Bool[Array, " A"], key: Key[Array, ""]
+    ) -> tuple[Any, Any, Any]:
+        """Sample an action; consumes `key`."""
+        output, memory = self.network.step(env, policy, memory, obs, legal)
+        return sample_action(env, output.action, key)[0], memory, ()
+
+    def replay(self, env: Environment, policy: Any, trajectory: Trajectory) -> Replay:
+        """Log-probabilities and values."""
+        output = replay(self.network, env, policy, trajectory)
+        action = jax.tree.map(lambda leaf: leaf[:-1], output.action)
+        value = output.value[..., 0] if output.value.shape[-1] else jnp.zeros(output.value.shape[:2])
+        value /= self.objective.critic_scale(env)
+        return Replay(log_probability(env, action, trajectory.action), value, action)
 
     def update(
         self, state: GradientState, context: Context, key: Key[Array, ""]
     ) -> tuple[GradientState, dict[str, Any]]:
         """One step of the optimiser along the direction."""
-        value = lambda tables, k: self.objective.value(context.env, tables, k)  # noqa: E731
-        ascent = self.direction(value, context.policies, context.seat, key)
-        step: Any
-        step, optimizer = self._optimizer().update(jax.tree.map(jnp.negative, ascent), state.optimizer, state.table)
-        return GradientState(state.table + step, optimizer), {}
+        match, policies = context.match, context.policies
+        assert policies is not None, "a learner that sees policies is shown them"
+        ascent = self.direction(Bound(self.objective, match), policies, context.seat, key)[context.form]
+        descent, metrics = jax.tree.map(jnp.negative, ascent), {}
+        trajectory = context.trajectory
+        if trajectory is not None:
+
+            def critic_loss(params: Any) -> Array:
+                return self.objective.critic_loss(context.env, self.replay(context.env, params, trajectory), trajectory)
+
+            error, gradient = jax.value_and_grad(critic_loss)(state.params)
+            descent = jax.tree.map(lambda d, g: d + self.value_coefficient * g, descent, gradient)
+            metrics["value_error"] = error
+        step, optimizer = self._optimizer().update(descent, state.optimizer, state.params)
+        return GradientState(optax.apply_updates(state.params, step), optimizer), metrics
 
     def _optimizer(self) -> optax.GradientTransformation:
         return OPTIMIZERS[self.optimizer](self.learning_rate)

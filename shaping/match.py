@@ -13,9 +13,9 @@ from jaxtyping import Array, Int, Key
 
 from envs import Environment
 from envs.validation import require_range
-from shaping.learner import Context, Learner, Trajectory
+from shaping.learner import Context, Learner, Record, Trajectory
 
-__all__ = ["Match", "episode", "init", "policies", "step", "trial"]
+__all__ = ["Match", "episode", "init", "joint", "policies", "split", "step", "trial"]
 
 States = tuple[Any, ...]
 INIT = np.uint32(2**32 - 1)  # folded into a seed's key for the initial states; no training step has this number
@@ -25,12 +25,13 @@ class Match(struct.PyTreeNode):
     """Learners in the seats of an environment. Seats with learners of one form share one `vmap`.
 
     Of one form are learners of the same class whose static fields agree; their floats may differ. The states of a match
-    are a tuple with one entry a group, leaves `[seats of the group, ...]`.
+    are a tuple with one entry a group, leaves `[seats of the group, ...]`, or `[1, ...]` where the seats share one.
 
     Attributes:
         env: the environment, of n players.
         learners: one a group, the leaves stacked, `[seats of the group, ...]`.
         seats: the seats of each group; together each of 0 ... n - 1 once.
+        shared: for each group whether its seats are played by one learner, with the experience of all of them.
         batch: environments B played side by side for one update.
         episodes: inner episodes M of a trial; everybody updates after each.
     """
@@ -38,12 +39,15 @@ class Match(struct.PyTreeNode):
     env: Environment
     learners: tuple[Learner, ...]
     seats: tuple[tuple[int, ...], ...] = struct.field(pytree_node=False)
+    shared: tuple[bool, ...] = struct.field(pytree_node=False)
     batch: int = struct.field(default=1, pytree_node=False)
     episodes: int = struct.field(default=1, pytree_node=False)
 
     @classmethod
-    def of(cls, env: Environment, learners: Sequence[Learner], *, batch: int = 1, episodes: int = 1) -> Match:
-        """Seat one learner a player.
+    def of(
+        cls, env: Environment, learners: Sequence[Learner], *, batch: int = 1, episodes: int = 1, share: bool = False
+    ) -> Match:
+        """Seat one learner a player; with `share`, one learner for all seats with equal hyper-parameters.
 
         Raises:
             ValueError: not one learner a player, or one that cannot play here.
@@ -54,11 +58,12 @@ class Match(struct.PyTreeNode):
         require_range("episodes", episodes, 1, whole=True)
         groups: dict[Any, list[int]] = {}
         for seat, learner in enumerate(learners):
-            learner.check(env)
-            groups.setdefault(jax.tree.structure(learner), []).append(seat)
-        stack = lambda *leaves: jnp.stack([jnp.asarray(leaf, float) for leaf in leaves])  # noqa: E731
-        stacked = [jax.tree.map(stack, *(learners[seat] for seat in seats)) for seats in groups.values()]
-        match = cls(env, tuple(stacked), tuple(map(tuple, groups.values())), batch, episodes)
+            learner.check(env, batch)
+            groups.setdefault(_form(learner, share), []).append(seat)
+        seats = tuple(map(tuple, groups.values()))
+        stacked = tuple(jax.tree.map(_stack, *(learners[seat] for seat in group)) for group in seats)
+        shared = tuple(share and len(group) > 1 for group in seats)
+        match = cls(env, stacked, seats, shared, batch, episodes)
         match._check_policies()
         return match
 
@@ -68,14 +73,26 @@ class Match(struct.PyTreeNode):
         return any(learner.samples for learner in self.learners)
 
     def _check_policies(self) -> None:
-        """Raise if a white-box learner would not understand the policy of another seat."""
-        readers = [type(learner).__name__ for learner in self.learners if learner.white_box]
-        if readers and jax.eval_shape(lambda key: policies(self, init(self, key)), jax.random.key(0)) is None:
-            others = {type(learner).__name__ for learner in self.learners}
+        """Raise if a learner would not understand the policies of the other seats."""
+        for learner, shared in zip(self.learners, self.shared, strict=True):
+            name = type(learner).__name__
+            if shared and learner.sees == "policies":
+                raise ValueError(f"share: {name} reads the policies of the other seats: expected one learner a seat")
+        readers = [learner for learner in self.learners if learner.tables]
+        if readers and not all(learner.tables for learner in self.learners):
+            others = sorted({type(learner).__name__ for learner in self.learners if not learner.tables})
             raise ValueError(
-                f"{readers[0]} reads the policies of all seats, which here are not of one form "
-                f"({', '.join(sorted(others))}): expected learners with memory-one tables in every seat"
+                f"{type(readers[0]).__name__} on the exact objective reads the memory-one table of every seat, "
+                f"and {', '.join(others)} has none: expected learners on the exact objective in every seat, or one "
+                "that samples, such as lola_dice, instead"
             )
+
+    @property
+    def forms(self) -> tuple[int, ...]:
+        """For each group the number of its form of policy; see `joint`."""
+        acting = jax.eval_shape(lambda key: policies(self, init(self, key)), jax.random.key(0))
+        keys = [str(jax.tree.map(lambda leaf: (leaf.shape[1:], leaf.dtype), policy)) for policy in acting]
+        return tuple(list(dict.fromkeys(keys)).index(key) for key in keys)
 
     def by_seat(self, groups: Sequence[Any], axis: int = 0) -> Any:
         """One PyTree with leaves `[..., n, ...]` at `axis` from one a group with leaves `[..., seats, ...]`."""
@@ -84,23 +101,77 @@ class Match(struct.PyTreeNode):
         return jax.tree.map(lambda leaf: jnp.take(leaf, order, axis), joined)
 
 
+def _form(learner: Learner, share: bool) -> Any:
+    """What learners of one group have in common: the structure, and the shapes, or with `share` all of them."""
+    leaves, structure = jax.tree.flatten(learner)
+    if share:
+        return structure, tuple(np.asarray(leaf).tobytes() for leaf in leaves)
+    return structure, tuple(np.shape(leaf) for leaf in leaves)
+
+
+def _stack(*leaves: Any) -> Array:
+    return jnp.stack([jnp.asarray(leaf, float) if isinstance(leaf, int) else jnp.asarray(leaf) for leaf in leaves])
+
+
 def init(match: Match, key: Key[Array, ""]) -> States:
     """Fresh states of all learners. A seat's state depends on `key` and the seat; `step` may have the same key."""
     key = jax.random.fold_in(key, INIT)
+
+    def start(learner: Learner, seat: Int[Array, ""]) -> Any:
+        return learner.init(match.env, jax.random.fold_in(key, seat))
+
     return tuple(
-        jax.vmap(lambda learner, seat: learner.init(jax.random.fold_in(key, seat), match.env))(
-            learner, jnp.array(seats)
-        )
-        for learner, seats in zip(match.learners, match.seats, strict=True)
+        jax.vmap(start)(*_heads(shared, learner, jnp.array(seats)))
+        for learner, seats, shared in zip(match.learners, match.seats, match.shared, strict=True)
     )
 
 
-def policies(match: Match, states: States) -> Any:
-    """Policies of all seats, leaves `[n, ...]`; None if they are not all of one form."""
-    groups = zip(match.learners, states, strict=True)
-    found = [jax.vmap(type(learner).policy)(learner, state) for learner, state in groups]
-    forms = {str(jax.tree.map(lambda leaf: (leaf.shape[1:], leaf.dtype), policy)) for policy in found}
-    return match.by_seat(found) if len(forms) == 1 else None
+def _heads(shared: bool, *trees: Any) -> Any:
+    """Of leaves `[seats, ...]` the first alone, `[1, ...]`, where one learner plays all seats."""
+    return jax.tree.map(lambda leaf: leaf[:1], trees) if shared else trees
+
+
+def policies(match: Match, states: States) -> tuple[Any, ...]:
+    """What acts in each group, leaves `[seats of the group, ...]`."""
+    found = []
+    for seats, policy in zip(match.seats, _map_groups(match, "policy", states), strict=True):
+        repeat = lambda leaf, seats=seats: jnp.broadcast_to(leaf, (len(seats), *leaf.shape[1:]))  # noqa: E731
+        found.append(jax.tree.map(repeat, policy))
+    return tuple(found)
+
+
+def _map_groups(match: Match, method: str, *trees: States) -> tuple[Any, ...]:
+    """`learner.method(...)` of every group, vmapped over its learners."""
+    found = []
+    for learner, seats, shared, *tree in zip(match.learners, match.seats, match.shared, *trees, strict=True):
+        (own,) = _heads(shared, learner)
+        size = 1 if shared else len(seats)
+        found.append(jax.vmap(getattr(type(learner), method), axis_size=size)(own, *tree))
+    return tuple(found)
+
+
+def joint(match: Match, acting: Sequence[Any]) -> tuple[Any, ...]:
+    """Policies of all seats as one PyTree a form with leaves `[n, ...]`; rows of seats of another form are 0.
+
+    Groups whose policies agree in structure and shape are of one form. So every seat has its row, whatever it plays,
+    and a direction need not know who plays what.
+    """
+    found = []
+    forms = match.forms
+    for form in range(max(forms) + 1):
+        members = [group for group, own in enumerate(forms) if own == form]
+        rows = np.concatenate([match.seats[group] for group in members])
+        stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *(acting[group] for group in members))
+        place = np.full(match.env.num_players, len(rows))
+        place[rows] = np.arange(len(rows))
+        pad = lambda leaf, place=place: jnp.concatenate([leaf, jnp.zeros_like(leaf[:1])])[place]  # noqa: E731
+        found.append(jax.tree.map(pad, stacked))
+    return tuple(found)
+
+
+def split(match: Match, params: Sequence[Any]) -> tuple[Any, ...]:
+    """The inverse of `joint`: policies a group, as `episode` takes them."""
+    return tuple(_of(seats, params[form], axis=0) for seats, form in zip(match.seats, match.forms, strict=True))
 
 
 def step(match: Match, states: States, key: Key[Array, ""], index: Int[Array, ""]) -> tuple[States, Any]:
@@ -111,50 +182,62 @@ def step(match: Match, states: States, key: Key[Array, ""], index: Int[Array, ""
 def trial(match: Match, states: States, key: Key[Array, ""]) -> tuple[States, Any]:
     """M inner episodes, everybody updating after each; consumes `key`.
 
-    Returns the states and the metrics of the last update, one dictionary a group with leaves `[seats]`.
+    Returns the states and the metrics of the last update, one dictionary a group with leaves `[learners]`.
     """
 
     def inner(states: States, index: Int[Array, ""]) -> tuple[States, Any]:
         play_key, update_key = jax.random.split(jax.random.fold_in(key, index))
-        trajectories = episode(match, states, play_key) if match.samples else (None,) * len(states)
+        trajectories: Any = (None,) * len(states)
+        if match.samples:
+            trajectories, _ = episode(match, policies(match, states), play_key)
         return _update(match, states, trajectories, update_key)
 
+    if match.episodes == 1:
+        return inner(states, jnp.zeros((), jnp.int32))
     states, metrics = jax.lax.scan(inner, states, jnp.arange(match.episodes))
     return states, jax.tree.map(lambda leaf: leaf[-1], metrics)
 
 
-def episode(match: Match, states: States, key: Key[Array, ""]) -> tuple[Trajectory, ...]:
-    """Play B episodes of T steps side by side; consumes `key`.
+def episode(match: Match, acting: tuple[Any, ...], key: Key[Array, ""]) -> tuple[tuple[Trajectory, ...], Any]:
+    """Play B episodes of T steps side by side with the policies `acting`, as of `policies`; consumes `key`.
 
-    Returns a trajectory a group, leaves `[T, B, seats, ...]` (`terminated` is `[T, B]`).
+    Random numbers are drawn for the whole episode at once, a key of its own for each seat, environment and step.
+
+    Returns:
+        A trajectory a group, leaves `[T, B, seats, ...]`, without the axis of seats in `valid` and `terminated`; and
+        what the transitions showed in `TimeStep.info`, leaves `[T, B, n]`.
     """
     env, batch = match.env, match.batch
-    reset_key, play_key = jax.random.split(key)
+    reset_key, env_key, act_key = jax.random.split(key, 3)
     env_state, obs = jax.vmap(env.reset)(jax.random.split(reset_key, batch))
-    memories = tuple(
-        jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), jax.vmap(type(learner).memory)(learner, state)
-        )
-        for learner, state in zip(match.learners, states, strict=True)
-    )
+    fresh = [
+        jax.vmap(type(learner).memory, (0, None, 0), axis_size=len(seats))(learner, env, policy)
+        for learner, seats, policy in zip(match.learners, match.seats, acting, strict=True)
+    ]
+    memories = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), tuple(fresh))
+    seat_keys = jax.vmap(jax.random.fold_in, (None, 0))(act_key, jnp.arange(env.num_players))
+    act_keys = jax.vmap(lambda own: jax.random.split(own, (env.horizon, batch)), out_axes=2)(seat_keys)
 
-    def play(carry: Any, step_key: Key[Array, ""]) -> tuple[Any, Any]:
-        env_state, obs, memories = carry
-        act_key, env_key = jax.random.split(step_key)
-        actions, memories, aux = _act(match, states, memories, obs, jax.vmap(env.legal)(env_state), act_key)
-        env_state, after = jax.vmap(env.step)(env_state, actions, jax.random.split(env_key, batch))
-        return (env_state, after.obs, memories), (obs, actions, after.reward, after.terminated, aux)
+    def play(carry: Any, keys: Any) -> tuple[Any, Any]:
+        env_state, obs, memories, valid = carry
+        act_keys, env_keys = keys
+        legal = jax.vmap(env.legal)(env_state)
+        actions, memories, aux = _act(match, acting, memories, obs, legal, act_keys)
+        env_state, after = jax.vmap(env.step)(env_state, actions, env_keys)
+        reward = after.reward * valid[:, None]
+        seen = (obs, legal, actions, reward, valid, after.terminated, aux, after.info)
+        return (env_state, after.obs, memories, jnp.where(after.terminated, 0.0, valid)), seen
 
-    carry = (env_state, obs, memories)
-    (_, last, _), (obs, actions, rewards, terminated, aux) = jax.lax.scan(
-        play, carry, jax.random.split(play_key, env.horizon)
-    )
-
-    played = [_of(seats, (obs, actions, rewards), axis=2) for seats in match.seats]
-    return tuple(
-        Trajectory(seen, acted, paid, terminated, own, _of(seats, last, axis=1))
-        for seats, (seen, acted, paid), own in zip(match.seats, played, aux, strict=True)
-    )
+    carry = (env_state, obs, memories, jnp.ones(batch))
+    keys = (act_keys, jax.random.split(env_key, (env.horizon, batch)))
+    (_, last, memories, _), seen = jax.lax.scan(play, carry, keys)
+    obs, legal, actions, rewards, valid, terminated, aux, info = seen
+    trajectories = []
+    for seats, own, memory in zip(match.seats, aux, memories, strict=True):
+        seen, allowed, taken, paid = _of(seats, (obs, legal, actions, rewards), axis=2)
+        end = _of(seats, last, axis=1), memory
+        trajectories.append(Trajectory(seen, allowed, taken, paid, valid, terminated, own, *end))
+    return tuple(trajectories), info
 
 
 def _of(seats: tuple[int, ...], tree: Any, axis: int) -> Any:
@@ -162,36 +245,74 @@ def _of(seats: tuple[int, ...], tree: Any, axis: int) -> Any:
     return jax.tree.map(lambda leaf: jnp.take(leaf, np.array(seats), axis), tree)
 
 
-def _act(match: Match, states: States, memories: Any, obs: Any, legal: Any, key: Key[Array, ""]) -> Any:
-    """Actions `[B, n]`, and memories and aux a group, leaves `[B, seats, ...]`."""
+def _act(match: Match, acting: Any, memories: Any, obs: Any, legal: Any, keys: Any) -> Any:
+    """Actions `[B, n, ...]`, and memories and aux a group, leaves `[B, seats, ...]`; `keys` are `[B, n]`."""
     actions, remembered, aux = [], [], []
-    for learner, seats, state, memory in zip(match.learners, match.seats, states, memories, strict=True):
-
-        def act(learner: Learner, state: Any, memory: Any, obs: Any, legal: Any, seat: Any) -> Any:
-            keys = jax.random.split(jax.random.fold_in(key, seat), match.batch)
-            return jax.vmap(learner.act, in_axes=(None, 0, 0, 0, 0))(state, memory, obs, legal, keys)
-
-        seen, allowed = _of(seats, (obs, legal), axis=1)
-        in_axes = (0, 0, 1, 1, 1, 0)
-        results = jax.vmap(act, in_axes, out_axes=1)(learner, state, memory, seen, allowed, jnp.array(seats))
+    for learner, seats, policy, memory in zip(match.learners, match.seats, acting, memories, strict=True):
+        seen, allowed, own = _of(seats, (obs, legal, keys), axis=1)
+        one = jax.vmap(lambda learner, *a: learner.act(match.env, *a), in_axes=(None, None, 0, 0, 0, 0))
+        every = jax.vmap(one, in_axes=(0, 0, 1, 1, 1, 1), out_axes=1)
+        results = every(learner, policy, memory, seen, allowed, own)
         for kept, result in zip((actions, remembered, aux), results, strict=True):
             kept.append(result)
     return match.by_seat(actions, axis=1), tuple(remembered), tuple(aux)
 
 
+SEAT_AXES = Trajectory(2, 2, 2, 2, None, None, 2, 1, 1)
+
+
 def _update(match: Match, states: States, trajectories: Any, key: Key[Array, ""]) -> tuple[States, Any]:
     """Everybody learns at once, from the same old policies."""
-    joint = policies(match, states) if any(learner.white_box for learner in match.learners) else None
-    axes = Trajectory(obs=2, action=2, reward=2, terminated=None, aux=2, last_obs=1)
+    acting = policies(match, states)
+    white_box = any(learner.sees == "policies" for learner in match.learners)
+    params, forms = (joint(match, acting), match.forms) if white_box else (None, ())
     updated, metrics = [], []
-    for learner, seats, state, trajectory in zip(match.learners, match.seats, states, trajectories, strict=True):
+    for group, (learner, seats, state) in enumerate(zip(match.learners, match.seats, states, strict=True)):
+        trajectory = trajectories[group]
+        record = _record(match, trajectories, seats) if learner.sees != "own" and match.samples else None
 
-        def update(learner: Learner, state: Any, seat: Any, trajectory: Any) -> Any:
-            seen = Context(match.env, seat, trajectory, joint if learner.white_box else None)
-            return learner.update(state, seen, jax.random.fold_in(key, seat))
+        def update(
+            learner: Learner, state: Any, seat: Any, trajectory: Any, record: Any, group: int = group
+        ) -> tuple[Any, Any]:
+            context = Context(match.env, seat, trajectory, record, None, None, None)
+            if learner.sees == "policies":
+                context = context._replace(match=match, policies=params, form=forms[group])
+            return learner.update(state, context, jax.random.fold_in(key, seat))
 
-        in_axes = (0, 0, 0, None if trajectory is None else axes)
-        state, info = jax.vmap(update, in_axes)(learner, state, jnp.array(seats), trajectory)
+        trajectory_axes = None if trajectory is None else SEAT_AXES
+        if match.shared[group]:
+            trajectory, record = _pool(trajectory), None if record is None else _pool(record)
+        heads = _heads(match.shared[group], learner, jnp.array(seats))
+        axes = (0, 0, 0, trajectory_axes, None if record is None else 2)
+        state, info = jax.vmap(update, axes)(heads[0], state, heads[1], trajectory, record)
         updated.append(state)
         metrics.append(info)
     return tuple(updated), tuple(metrics)
+
+
+def _record(match: Match, trajectories: Sequence[Trajectory], seats: tuple[int, ...]) -> Record:
+    """The record of each of `seats`, leaves `[T, B, seats, n, ...]`."""
+    n = match.env.num_players
+    order = np.array([[(seat + k) % n for k in range(n)] for seat in seats])
+    public = [Record(own.action, own.reward) for own in trajectories]
+    return jax.tree.map(lambda leaf: jnp.take(leaf, order, axis=2), match.by_seat(public, axis=2))
+
+
+def _pool(tree: Any) -> Any:
+    """Leaves of one learner in several seats, `[T, B, seats, ...]` → `[T, seats B, 1, ...]`."""
+
+    def last(leaf: Array) -> Array:
+        moved = jnp.moveaxis(leaf, 1, 0)
+        return moved.reshape(-1, 1, *moved.shape[2:])
+
+    def pool(leaf: Array) -> Array:
+        moved = jnp.moveaxis(leaf, 2, 1)
+        return moved.reshape(moved.shape[0], -1, 1, *moved.shape[3:])
+
+    if not isinstance(tree, Trajectory):
+        return jax.tree.map(pool, tree)
+    seats = tree.reward.shape[2]
+    played = jax.tree.map(pool, tree._replace(valid=None, terminated=None, last_obs=None, last_memory=None))
+    tiled = {name: jnp.tile(getattr(tree, name), (1, seats)) for name in ("valid", "terminated")}
+    end = jax.tree.map(last, {"last_obs": tree.last_obs, "last_memory": tree.last_memory})
+    return played._replace(**tiled, **end)

@@ -1,4 +1,4 @@
-"""Objectives: joint parameters → value of every player.
+"""Objectives: joint parameters → value of every player. A sampled one is in `shaping.dice`.
 
 Two exact ones live here, for games whose players use memory-one tables: the repeated game in closed form and, for
 horizon 1, the one-shot game. A table `[n, O, A - 1]` holds, for each player and observation, the logits of actions
@@ -8,7 +8,7 @@ horizon 1, the one-shot game. A table `[n, O, A - 1]` holds, for each player and
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,22 +17,55 @@ from jaxtyping import Array, Bool, Float, Key
 
 from envs import Environment, MatrixGame
 from envs.validation import require_choice
+from shaping.learner import Replay, Trajectory
+from shaping.match import Match
 
 __all__ = [
     "Exact",
-    "Outcome",
+    "ExactOutcome",
+    "Objective",
     "action_logits",
     "action_probabilities",
     "discounted_sum",
+    "exact_outcome",
     "joint_probabilities",
-    "outcome",
 ]
 
 MAX_JOINT_ACTIONS = 256
 ILLEGAL_LOGIT = -1e9
 
 
-class Exact(struct.PyTreeNode):
+class Objective(struct.PyTreeNode):
+    """Protocol of an objective: the values that directions differentiate, to any order; fields are hyper-parameters."""
+
+    samples: ClassVar[bool] = False
+    """Whether it plays episodes, and the learner that climbs it needs some."""
+    tables: ClassVar[bool] = False
+    """Whether it is defined for memory-one tables `[O, A - 1]` in every seat only."""
+
+    def check(self, env: Environment) -> None:
+        """Raise unless `env` has this objective."""
+
+    def __call__(self, match: Match, params: tuple[Any, ...], key: Key[Array, ""]) -> Float[Array, " n"]:
+        """Values `[n]` of the joint `params`, as of `shaping.match.joint`; an estimate consumes `key`."""
+        raise NotImplementedError
+
+    def with_divergence(
+        self, match: Match, params: tuple[Any, ...], reference: tuple[Any, ...], key: Key[Array, ""]
+    ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+        """Values, and KL(policy of `params` ‖ policy of `reference`) of each player, a mean over situations."""
+        raise NotImplementedError
+
+    def critic_scale(self, env: Environment) -> float | Array:
+        """What takes values to the scale on which a network's critic, if there is one, learns them."""
+        return 1.0
+
+    def critic_loss(self, env: Environment, replay: Replay, trajectory: Trajectory) -> Float[Array, ""]:
+        """What the own critic should reduce on own episodes; 0 by default."""
+        return jnp.zeros(())
+
+
+class Exact(Objective):
     """The exact value of memory-one tables in an iterated or one-shot matrix game.
 
     Repeated game, discount γ = `env.discount`: V_i = Σ_t γ^t E[r_i] = p0ᵀ (I - γP)⁻¹ R_i, where p0 is the
@@ -44,6 +77,8 @@ class Exact(struct.PyTreeNode):
         units: of the values: discounted sums, or "per_step", (1 - discount) times the sums. The same step size goes
             1 / (1 - discount) times further on sums.
     """
+
+    tables: ClassVar[bool] = True
 
     units: Literal["sum", "per_step"] = struct.field(default="sum", pytree_node=False)
 
@@ -68,10 +103,21 @@ class Exact(struct.PyTreeNode):
                 f"the exact objective takes {MAX_JOINT_ACTIONS}: expected at most {fit} players"
             )
 
-    def value(
-        self, env: Environment, tables: Float[Array, "n O L"], key: Key[Array, ""] | None = None
-    ) -> Float[Array, " n"]:
-        """Values `[n]` of the joint `tables`, in `units`; exact, so `key` is not used."""
+    def __call__(self, match: Match, params: tuple[Any, ...], key: Key[Array, ""]) -> Float[Array, " n"]:
+        """Values `[n]` of the tables of all seats; exact, so `key` is not used."""
+        return self.value(match.env, params[0])
+
+    def with_divergence(
+        self, match: Match, params: tuple[Any, ...], reference: tuple[Any, ...], key: Key[Array, ""]
+    ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+        """Values, and the mean divergence over all observations."""
+        assert isinstance(match.env, MatrixGame), "`check` lets only matrix games through"
+        logits = jax.vmap(action_logits)
+        new, old = (jax.nn.log_softmax(logits(tables[0], match.env.legal())) for tables in (params, reference))
+        return self(match, params, key), (jnp.exp(new) * (new - old)).sum(axis=-1).mean(axis=-1)
+
+    def value(self, env: Environment, tables: Float[Array, "n O L"]) -> Float[Array, " n"]:
+        """Values `[n]` of the joint `tables`, in `units`."""
         assert isinstance(env, MatrixGame), "`check` lets only matrix games through"
         start, chain = joint_probabilities(env, tables)
         rewards = _rewards(env)
@@ -81,7 +127,7 @@ class Exact(struct.PyTreeNode):
         return values * (1 - env.discount) if self.units == "per_step" else values
 
 
-class Outcome(NamedTuple):
+class ExactOutcome(NamedTuple):
     """What memory-one tables do, exactly.
 
     Attributes:
@@ -97,7 +143,7 @@ class Outcome(NamedTuple):
     response: Float[Array, "n H A"]
 
 
-def outcome(env: MatrixGame, tables: Float[Array, "n O L"]) -> Outcome:
+def exact_outcome(env: MatrixGame, tables: Float[Array, "n O L"]) -> ExactOutcome:
     """The exact outcome of `tables` `[n, O, A - 1]` in `env`."""
     n, actions = env.num_players, env.num_actions
     probabilities = action_probabilities(tables, env.legal())
@@ -108,9 +154,9 @@ def outcome(env: MatrixGame, tables: Float[Array, "n O L"]) -> Outcome:
         per_step = start @ features
     else:
         per_step = (1 - env.discount) * (start @ discounted_sum(chain, features, env.discount))
-    kinds = _history_kinds(env)
+    kinds = jax.nn.one_hot(env.history_kinds(), env.histories).T  # [H, O]
     response = jnp.einsum("ho,noa->nha", kinds / kinds.sum(axis=1, keepdims=True), probabilities)
-    return Outcome(per_step[:n], per_step[n:].reshape(n, actions), response)
+    return ExactOutcome(per_step[:n], per_step[n:].reshape(n, actions), response)
 
 
 def action_logits(table: Float[Array, "*O L"], legal: Bool[Array, " A"]) -> Float[Array, "*O A"]:
@@ -185,14 +231,3 @@ def _gauss_jordan(matrix: Float[Array, "S S"], right: Float[Array, "S K"]) -> Fl
 
 def _rewards(env: MatrixGame) -> Float[Array, "S n"]:
     return jnp.asarray(env.payoffs).reshape(env.num_players, -1).T
-
-
-def _history_kinds(env: MatrixGame) -> Float[Array, "H O"]:
-    """`[H, O]`: which observations belong to each kind of history."""
-    if env.horizon == 1:
-        return jnp.ones((1, 1))
-    n, actions = env.num_players, env.num_actions
-    digits = jnp.indices((actions,) * n).reshape(n, -1)
-    kind = 1 + digits[0] * n + (digits[1:] != 0).sum(axis=0)
-    kind = jnp.concatenate([jnp.zeros(1, kind.dtype), kind])
-    return (kind[None] == jnp.arange(1 + actions * n)[:, None]).astype(float)

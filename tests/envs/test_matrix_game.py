@@ -142,7 +142,8 @@ def test_one_shot_game_only_observes_start():
     _, timestep = env.step(state, jnp.array([1, 0], jnp.int32), jax.random.key(0))
     assert env.num_observations == 1
     assert timestep.obs.tolist() == [0, 0]
-    assert bool(timestep.truncated)
+    assert bool(timestep.terminated), "the game ends: there is nothing to bootstrap from"
+    assert not bool(timestep.truncated)
 
 
 @pytest.mark.parametrize("name", ["ipd", "snowdrift", "stag_hunt", "tragedy", "public_goods"])

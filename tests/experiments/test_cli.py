@@ -40,7 +40,7 @@ def lines(directory):
 
 def final(directory):
     summary = json.loads((directory / "summary.json").read_text())
-    return {key: summary[key] for key in ("steps", "reward_per_step", "welfare", "cooperation", "baselines")}
+    return {key: summary[key] for key in ("steps", "reward_per_step", "welfare", "statistics", "baselines")}
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +235,7 @@ def test_nan_stops_the_run_and_names_step_seed_and_metric(tmp_path, capsys):
     out = tmp_path / "run"
     assert main([*SMALL, "--seed", "40", "--lola.learning_rate", "1e38", "--out", str(out)]) == 1
     error = capsys.readouterr().err
-    assert re.search(r"lola\*2: step 1, seed 40: states\[0\]\.table is not finite", error)
+    assert re.search(r"lola\*2: step 1, seed 40: states\[0\]\.params is not finite", error)
     assert str(out) in error
     summary = json.loads((out / "summary.json").read_text())
     assert summary["status"] == "failed"
@@ -340,7 +340,7 @@ def test_names_and_paths_are_not_markup(tmp_path, capsys):
     path.write_text(json.dumps(game))
     assert main(["--env", "matrix", "--env.payoffs", str(path), "--seeds", "1", "--steps", "1", "--out", str(out)]) == 0
     text = "".join(capsys.readouterr().out.split())
-    assert "plays[red]x[/red]on" in text
+    assert "rateof[red]x[/red]" in text
     assert "".join(str(out).split()) in text
 
 
@@ -349,7 +349,9 @@ def test_no_number_of_the_table_is_cut(players, kinds, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     env = envs.make("ipd", players=players)
     shape = (3, players)
-    outcome = Outcome(np.full(shape, 12.34), np.full((*shape, 2), 0.5), np.full((*shape, kinds, 2), 0.25))
+    statistics = dict.fromkeys(env.statistic_names, np.full(shape, 0.25)) | {"C": np.full(shape, 0.5)}
+    assert len(statistics) == kinds + 1
+    outcome = Outcome(np.full(shape, 12.34), statistics)
     shown = table(env, "title", ["lookahead"] * players, outcome)
     console = Console(file=io.StringIO(), markup=False)
     print_table(console, shown)
@@ -361,8 +363,8 @@ def test_no_number_of_the_table_is_cut(players, kinds, monkeypatch):
 
 def test_actions_of_different_names_are_not_confused():
     env = envs.make("ultimatum")
-    outcome = Outcome(np.ones((2, 2)), np.full((2, 2, 2), 0.5), np.full((2, 2, 1, 2), 0.5))
-    assert "plays fair/accept on 50% of the steps" in sentence(env, ["lola", "lola"], outcome)
+    outcome = Outcome(np.ones((2, 2)), {"a": np.full((2, 2), 0.5), "first": np.full((2, 2), np.nan)})
+    assert sentence(env, ["lola", "lola"], outcome) == "lola: median welfare 1 of 5, 0 above 4"
     caption = table(env, "title", ["lola", "lola"], outcome).caption
     assert caption.startswith("a: rate of fair/accept")
     assert "(median reward: lola 1, naive 1)" in sentence(env, ["lola", "naive"], outcome)
@@ -406,7 +408,7 @@ def test_seeds_are_spread_over_the_devices():
     code = (
         "from experiments.config import parse; from experiments.sides import build_sides; import sys\n"
         "side = build_sides(parse(['--seeds', '9', '--players', '2'])[0])['learners']; side.start()\n"
-        "sys.exit(0 if len(side.states[0].table.sharding.device_set) == 3 else 1)"
+        "sys.exit(0 if len(side.states[0].params.sharding.device_set) == 3 else 1)"
     )
     environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)

@@ -24,10 +24,10 @@ def resolved(*args):
 
 def test_defaults_are_those_of_the_dataclasses():
     run = resolved("--players", "4")
-    assert (run.env, run.players, run.learners, run.baseline, run.seeds) == ("ipd", 4, "lola", "naive", 16)
+    assert (run.env, run.players, run.learners, run.baseline, run.seeds) == ("ipd", 4, "lola", "auto", 16)
     for name in ("lola", "naive"):
         learner = shaping.make(name)
-        parts = (learner, learner.objective, learner.direction)
+        parts = (learner, learner.objective, learner.direction, learner.network)
         have = {f.name: getattr(part, f.name) for part in parts for f in fields(part)}
         for field, value in run.components[name].items():
             assert have[field] == value

@@ -61,7 +61,7 @@ def test_the_mirror_has_the_step_the_quantiles_and_every_seed(tmp_path):
 def test_an_outcome_that_is_not_finite_is_a_fault_though_the_states_are_sound():
     side = build_sides(parse(["--players", "2", "--seeds", "3", "--seed", "7"])[0])["learners"]
     reward = np.array([[1.0, 1.0], [np.nan, 1.0], [1.0, 1.0]])
-    side.outcome = Outcome(reward, np.ones((3, 2, 2)), np.ones((3, 2, 5, 2)))
+    side.outcome = Outcome(reward, {"C": np.ones((3, 2))})
     side.states = {"table": np.zeros(3)}
     assert side._fault(np.full((3, 1), -1), 20) == "step 20, seed 8: reward_per_step is not finite"
     assert side._fault(np.array([[-1], [5], [3]]), 20) == "step 3, seed 9: states['table'] is not finite"

@@ -19,10 +19,10 @@ def final_welfare(name, seeds=16, steps=200, players=None, game="ipd", **fields)
     def run(seed):
         states = shaping.init(match, jax.random.key(seed))
         body = lambda i, s: shaping.step(match, s, jax.random.key(seed), i)[0]  # noqa: E731
-        return shaping.policies(match, jax.lax.fori_loop(0, steps, body, states))
+        return shaping.policies(match, jax.lax.fori_loop(0, steps, body, states))[0]
 
     tables = run(jnp.arange(seeds))
-    return env, tables, np.asarray(jax.vmap(lambda t: shaping.outcome(env, t).reward_per_step.mean())(tables))
+    return env, tables, np.asarray(jax.vmap(lambda t: shaping.exact_outcome(env, t).reward_per_step.mean())(tables))
 
 
 @pytest.mark.parametrize(("players", "least", "best"), [(3, 3.5, 4), (4, 5.0, 6)])

@@ -99,10 +99,10 @@ def test_the_learner_takes_the_golden_step():
     env = envs.make("ipd", players=3)
     match = shaping.Match.of(env, [shaping.make("lola", expansion="taylor")] * 3)
     states = shaping.init(match, jax.random.key(0))
-    states = (states[0]._replace(table=jnp.array(golden["theta"])[..., None]),)
+    states = (states[0]._replace(params=jnp.array(golden["theta"])[..., None]),)
     step = lambda i, s: shaping.step(match, s, jax.random.key(1), i)[0]  # noqa: E731
     states = jax.jit(lambda s: jax.lax.fori_loop(0, 20, step, s))(states)
-    values = Exact().value(env, shaping.policies(match, states))
+    values = Exact().value(env, shaping.policies(match, states)[0])
     np.testing.assert_allclose(-values, golden["loss_after_20"]["lola"], rtol=0, atol=1e-8)
 
 

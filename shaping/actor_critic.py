@@ -1,0 +1,224 @@
+"""The black-box learner that samples: an actor, a critic, and the policy gradient, clipped or not."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Key
+
+from envs import Environment
+from envs.validation import require_choice, require_range
+from shaping.advantages import Advantages, per_step
+from shaping.learner import Context, Learner, Replay, Trajectory
+from shaping.networks import ActorCriticNetwork, distribution, log_probability, replay, sample_action
+
+__all__ = ["ActorCritic", "ActorCriticState"]
+
+
+class ActorCriticState(NamedTuple):
+    """Parameters of the network, and the state of the optimiser."""
+
+    params: Any
+    optimizer: Any
+
+
+class Sample(NamedTuple):
+    """What PPO learns from, leaves `[T, B, ...]`; `memory` before acting where gradients stop there, else ()."""
+
+    obs: Any
+    legal: Any
+    action: Any
+    log_prob: Float[Array, ...]
+    value: Float[Array, ...]
+    advantage: Float[Array, ...]
+    target: Float[Array, ...]
+    weight: Float[Array, ...]
+    valid: Float[Array, ...]
+    memory: Any
+
+
+class ActorCritic(Learner):
+    """Policy gradient with a learned critic; for more than one epoch proximal (PPO).
+
+    With the ratio ρ = π(a|h) / π_old(a|h), the advantage  and the return R = Â + V_old, every gradient step descends
+
+        - E[min(ρ Â, clip(ρ, 1 - ε, 1 + ε) Â)] + c_v E[max((V - R)², (clip(V, V_old ± ε) - R)²)] - c_e E[entropy]
+
+    where V and R are on the scale of one reward, `advantages.per_step` times the discounted sums. For one epoch of one
+    minibatch ρ = 1, and the first term's gradient is that of REINFORCE with a baseline, or of the advantage
+    actor-critic. With memory the gradient flows through time over whole episodes; "one_step" takes the memory before
+    each step as data, as the code of arXiv 2312.12564 does.
+
+    Source: Williams 1992 (REINFORCE); Schulman et al. 2016, arXiv 1506.02438 (GAE); Schulman et al. 2017, arXiv
+    1707.06347 (PPO).
+
+    Attributes:
+        network: actor and critic.
+        estimator: of advantages.
+        learning_rate: of Adam (or of "sgd").
+        optimizer: of optax.
+        epochs: passes over the experience of an update.
+        minibatches: gradient steps a pass; whole episodes are shuffled where gradients flow through time, else steps.
+        clip: ε of the ratio and of the value; 0 clips nothing.
+        value_coefficient: c_v.
+        entropy: c_e.
+        normalize: whether advantages are normalised, in each minibatch, to mean 0 and standard deviation 1.
+        max_grad_norm: global norm to which gradients are clipped.
+        gradient: of recurrent networks: "through_time" over the episode, or "one_step".
+    """
+
+    network: ActorCriticNetwork
+    estimator: Advantages
+    learning_rate: float = 0.01
+    optimizer: Literal["adam", "sgd"] = struct.field(default="adam", pytree_node=False)
+    epochs: int = struct.field(default=1, pytree_node=False)
+    minibatches: int = struct.field(default=1, pytree_node=False)
+    clip: float = 0.0
+    value_coefficient: float = 0.5
+    entropy: float = 0.01
+    normalize: bool = struct.field(default=True, pytree_node=False)
+    max_grad_norm: float = 0.5
+    gradient: Literal["through_time", "one_step"] = struct.field(default="through_time", pytree_node=False)
+
+    def __post_init__(self) -> None:
+        """Check ranges and choices."""
+        for name in ("learning_rate", "clip", "value_coefficient", "entropy"):
+            require_range(name, getattr(self, name), 0.0)
+        for name in ("epochs", "minibatches"):
+            require_range(name, getattr(self, name), 1, whole=True)
+        require_range("max_grad_norm", self.max_grad_norm, 1e-8)
+        require_choice("optimizer", self.optimizer, ("adam", "sgd"))
+        require_choice("gradient", self.gradient, ("through_time", "one_step"))
+
+    @property
+    def sees(self) -> Literal["own", "rewards"]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The own trajectory, unless the advantages need more."""
+        return self.estimator.sees
+
+    @property
+    def _through_time(self) -> bool:
+        return bool(self.network.memory_size) and self.gradient == "through_time"
+
+    def check(self, env: Environment, batch: int = 1) -> None:
+        """Raise unless network and estimator fit, and the experience divides into minibatches."""
+        self.network.check(env)
+        self.estimator.check(env)
+        units, what = (batch, "episodes") if self._through_time else (batch * env.horizon, "steps")
+        if units % self.minibatches:
+            raise ValueError(
+                f"minibatches = {self.minibatches}: expected a divisor of the {units} {what} of an update "
+                f"(--batch {batch}{'' if self._through_time else f' x horizon {env.horizon}'})"
+            )
+
+    def init(self, env: Environment, key: Key[Array, ""]) -> ActorCriticState:
+        """A fresh network and optimiser; consumes `key`."""
+        params = self.network.init(env, key, self.estimator.critics(env))
+        return ActorCriticState(params, self._optimizer().init(params))
+
+    def policy(self, state: ActorCriticState) -> Any:
+        """The network's parameters."""
+        return state.params
+
+    def memory(self, env: Environment, policy: Any) -> Any:
+        """That of the network."""
+        return self.network.memory(policy)
+
+    def act(
+        self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Any, key: Key[Array, ""]
+    ) -> tuple[Any, Any, Any]:
+        """Sample; aux: log-probability, values, and the memory before acting where gradients stop there."""
+        output, after = self.network.step(env, policy, memory, obs, legal)
+        action, log_prob = sample_action(env, output.action, key)
+        kept = memory if self.network.memory_size and not self._through_time else ()
+        return action, after, (log_prob, output.value, kept)
+
+    def replay(self, env: Environment, policy: Any, trajectory: Trajectory) -> Replay:
+        """Log-probabilities and the own values."""
+        output = replay(self.network, env, policy, trajectory)
+        action = jax.tree.map(lambda leaf: leaf[:-1], output.action)
+        return Replay(log_probability(env, action, trajectory.action), output.value[..., 0] / self._scale(env), action)
+
+    def update(
+        self, state: ActorCriticState, context: Context, key: Key[Array, ""]
+    ) -> tuple[ActorCriticState, dict[str, Any]]:
+        """`epochs` passes of gradient steps over the experience."""
+        sample = self._sample(state.params, context)
+        gradient = jax.grad(self._loss, argnums=1, has_aux=True)
+
+        def descend(state: ActorCriticState, batch: Sample) -> tuple[ActorCriticState, Any]:
+            grads, metrics = gradient(context.env, state.params, batch)
+            step, optimizer = self._optimizer().update(grads, state.optimizer, state.params)
+            return ActorCriticState(optax.apply_updates(state.params, step), optimizer), metrics
+
+        def epoch(state: ActorCriticState, key: Key[Array, ""]) -> tuple[ActorCriticState, Any]:
+            return jax.lax.scan(descend, state, self._shuffle(sample, key))
+
+        if self.epochs * self.minibatches == 1:
+            return descend(state, sample)
+        state, metrics = jax.lax.scan(epoch, state, jax.random.split(key, self.epochs))
+        return state, jax.tree.map(lambda leaf: leaf.mean(), metrics)
+
+    def _sample(self, params: Any, context: Context) -> Sample:
+        t = context.trajectory
+        assert t is not None
+        log_prob, value, memory = t.aux
+        scale = self._scale(context.env)
+        last = self._value(context.env, params, t.last_memory, t.last_obs)
+        estimate = self.estimator(context, jnp.concatenate([value, last[None]]) / scale)
+        estimate = estimate._replace(target=estimate.target * scale)
+        return Sample(t.obs, t.legal, t.action, log_prob, value, *estimate, t.valid, memory)
+
+    def _scale(self, env: Environment) -> Array:
+        """Critics learn discounted sums times this."""
+        return per_step(self.estimator.discount, env.horizon)
+
+    def _value(self, env: Environment, params: Any, memory: Any, obs: Any) -> Array:
+        """Values `[B, K]` of the observations after the last step."""
+        legal = jnp.ones(env.num_actions, bool)
+        return jax.vmap(lambda memory, obs: self.network.step(env, params, memory, obs, legal)[0].value)(memory, obs)
+
+    def _shuffle(self, sample: Sample, key: Key[Array, ""]) -> Sample:
+        """Minibatches, leaves `[minibatches, ...]`: of whole episodes `[T, B', ...]`, or of steps `[N, ...]`."""
+        if self.minibatches == 1:
+            return jax.tree.map(lambda leaf: leaf[None], sample)
+        if not self._through_time:
+            sample = jax.tree.map(lambda leaf: leaf.reshape(1, -1, *leaf.shape[2:]), sample)
+        units = sample.valid.shape[1]
+        order = jax.random.permutation(key, units).reshape(self.minibatches, -1)
+        return jax.vmap(lambda rows: jax.tree.map(lambda leaf: jnp.take(leaf, rows, axis=1), sample))(order)
+
+    def _loss(self, env: Environment, params: Any, batch: Sample) -> tuple[Any, dict[str, Any]]:
+        if self.network.memory_size and not self._through_time:
+            step = lambda memory, obs, legal: self.network.step(env, params, memory, obs, legal)[0]  # noqa: E731
+            output = jax.vmap(jax.vmap(step))(batch.memory, batch.obs, batch.legal)
+        else:
+            memory = self.network.memory(params)
+            unroll = lambda obs, legal: self.network.unroll(env, params, memory, obs, legal)  # noqa: E731
+            output = jax.vmap(unroll, 1, 1)(batch.obs, batch.legal)
+        share = batch.valid / batch.valid.sum()
+        mean = lambda values: (share * values).sum()  # noqa: E731
+        advantage = batch.advantage
+        if self.normalize:
+            centred = advantage - mean(advantage)
+            advantage = centred / (jnp.sqrt(mean(centred**2)) + 1e-8)
+        ratio = jnp.exp(log_probability(env, output.action, batch.action) - batch.log_prob)
+        surrogate = self._clipped(ratio, advantage)
+        errors = (output.value - batch.target) ** 2
+        near = batch.value + jnp.clip(output.value - batch.value, -self.clip, self.clip)
+        worst = jnp.maximum(errors, (near - batch.target) ** 2)
+        errors = (batch.weight * jnp.where(self.clip > 0, worst, errors)).sum(axis=-1)
+        entropy = distribution(output.action).entropy()
+        loss = -mean(surrogate) + self.value_coefficient * mean(errors) - self.entropy * mean(entropy)
+        return loss, {"entropy": mean(entropy), "value_error": mean(errors), "policy_change": mean((ratio - 1) ** 2)}
+
+    def _clipped(self, ratio: Array, advantage: Array) -> Array:
+        clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)
+        return jnp.where(self.clip > 0, jnp.minimum(ratio * advantage, clipped * advantage), ratio * advantage)
+
+    def _optimizer(self) -> optax.GradientTransformation:
+        rule = optax.adam(self.learning_rate, eps=1e-5) if self.optimizer == "adam" else optax.sgd(self.learning_rate)
+        return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), rule)

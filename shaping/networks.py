@@ -1,0 +1,307 @@
+"""What learners act with: an actor, and a critic where there is one, from parameters that are a PyTree.
+
+Every network has the same four functions, written for one observation or, with leading axes, for many:
+
+    init(env, key) -> params
+    memory(params) -> memory                                        fresh, () where there is none
+    step(env, params, memory, obs, legal) -> (Output, memory)       one observation
+    unroll(env, params, memory, obs, legal) -> Output               leaves [T, ...], one sequence
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+from jaxtyping import Array, Float, Key
+
+from envs import Environment
+from envs.validation import require_choice, require_range
+from shaping.learner import Trajectory
+from shaping.objectives import ILLEGAL_LOGIT, action_logits
+
+__all__ = [
+    "ActorCriticNetwork",
+    "Gaussian",
+    "LogitTable",
+    "Network",
+    "Output",
+    "distribution",
+    "kl_divergence",
+    "log_probability",
+    "replay",
+    "sample_action",
+]
+
+
+class Gaussian(NamedTuple):
+    """Parameters of a continuous action, in units of half its range around the middle: `mean`, `log_std` `[..., d]`."""
+
+    mean: Float[Array, "*batch d"]
+    log_std: Float[Array, "*batch d"]
+
+
+class Output(NamedTuple):
+    """What a network says of an observation.
+
+    Attributes:
+        action: logits `[..., A]` of discrete actions, very low for illegal ones, or a `Gaussian`.
+        value: `[..., K]` of each of its critics; K = 0 without any.
+    """
+
+    action: Any
+    value: Float[Array, "*batch K"]
+
+
+def distribution(action: Any) -> Any:
+    """The distrax distribution over actions behind `Output.action`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of what distrax imports, not of ours
+        import distrax
+
+    if isinstance(action, Gaussian):
+        return distrax.MultivariateNormalDiag(action.mean, jnp.exp(action.log_std))
+    return distrax.Categorical(logits=action)
+
+
+class LogitTable(struct.PyTreeNode):
+    """A memory-one table: the logits of actions 0 ... A - 2 after each observation, `[O, A - 1]`.
+
+    The logit of the last action is 0.
+
+    Attributes:
+        initial_std: standard deviation of the initial logits, normal with mean 0.
+    """
+
+    initial_std: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require_range("initial_std", self.initial_std, 0.0)
+
+    def check(self, env: Environment) -> None:
+        """Raise unless observations and actions of `env` are discrete."""
+        if env.num_observations is None or not env.num_actions:
+            raise ValueError(f"a table needs discrete observations and actions, {type(env).__name__} has others")
+
+    def init(self, env: Environment, key: Key[Array, ""], critics: int = 0) -> Float[Array, "O L"]:
+        """Normal logits; consumes `key`. There is no critic, whatever `critics`."""
+        assert env.num_observations is not None, "see `check`"
+        return self.initial_std * jax.random.normal(key, (env.num_observations, env.num_actions - 1))
+
+    def memory(self, params: Any) -> tuple[()]:
+        """None."""
+        return ()
+
+    def step(self, env: Environment, params: Any, memory: Any, obs: Any, legal: Any) -> tuple[Output, Any]:
+        """Logits of one observation."""
+        return self.unroll(env, params, memory, obs, legal), memory
+
+    def unroll(self, env: Environment, params: Any, memory: Any, obs: Any, legal: Any) -> Output:
+        """Logits of any number of observations."""
+        logits = action_logits(jnp.asarray(params)[obs], legal)
+        return Output(logits, jnp.zeros((*logits.shape[:-1], 0)))
+
+
+class ActorCriticNetwork(struct.PyTreeNode):
+    """Torso, optional recurrent memory, and linear heads for the actor and one or more critics.
+
+    Discrete observations are one-hot. A continuous action is Gaussian with a learned scale that no observation changes.
+
+    Attributes:
+        torso: "table" is none at all: one-hot observations, so that without memory the heads are tables; "mlp" dense
+            layers with tanh; "cnn" two 3 x 3 convolutions on a torus and a dense layer with relu; "auto" the table for
+            discrete observations, the CNN for boards `[H, W, C]`, the MLP for other arrays.
+        width: units of a dense layer, channels of a convolution.
+        depth: number of dense layers of the MLP.
+        memory_size: units of the gated recurrent memory; 0 for none.
+        heads: initial weights of the heads: "small", normal of standard deviation 0.01 a unit for the actor, or
+            "constant", 0.5 everywhere, as in the code of arXiv 2312.12564; uniform play either way.
+    """
+
+    torso: Literal["auto", "table", "mlp", "cnn"] = struct.field(default="auto", pytree_node=False)
+    width: int = struct.field(default=16, pytree_node=False)
+    depth: int = struct.field(default=2, pytree_node=False)
+    memory_size: int = struct.field(default=0, pytree_node=False)
+    heads: Literal["small", "constant"] = struct.field(default="small", pytree_node=False)
+
+    def __post_init__(self) -> None:
+        """Check ranges and choices."""
+        require_choice("torso", self.torso, ("auto", "table", "mlp", "cnn"))
+        require_range("width", self.width, 1, whole=True)
+        require_range("depth", self.depth, 1, whole=True)
+        require_range("memory_size", self.memory_size, 0, whole=True, hint="0 for no memory")
+        require_choice("heads", self.heads, ("small", "constant"))
+
+    def check(self, env: Environment) -> None:
+        """Raise unless the torso fits the observations of `env`."""
+        if self.torso == "table" and env.num_observations is None:
+            raise ValueError(
+                f"torso = 'table' needs discrete observations, {type(env).__name__} has arrays: try 'auto'"
+            )
+        if self.torso == "cnn" and len(env.obs_shape) != 3:
+            raise ValueError(f"torso = 'cnn' needs boards [H, W, C], observations here are {env.obs_shape}: try auto")
+
+    def init(self, env: Environment, key: Key[Array, ""], critics: int = 1) -> Any:
+        """Fresh parameters with `critics` value heads; consumes `key`."""
+        module = self._module(env, critics)
+        dtype = jnp.int32 if env.num_observations is not None else jnp.float32
+        return module.init(key, self._fresh(), jnp.zeros(env.obs_shape, dtype))["params"]
+
+    def memory(self, params: Any) -> Any:
+        """Zeros, or () without memory."""
+        return self._fresh()
+
+    def step(self, env: Environment, params: Any, memory: Any, obs: Any, legal: Any) -> tuple[Output, Any]:
+        """Output and the next memory after one observation."""
+        module = self._module(env, params["critic"]["kernel"].shape[-1])
+        results: Any = module.apply({"params": params}, memory, obs)
+        memory, action, value = results
+        return Output(_masked(action, legal), value), memory
+
+    def unroll(self, env: Environment, params: Any, memory: Any, obs: Any, legal: Any) -> Output:
+        """Outputs of a sequence, leaves `[T, ...]`; only the memory is computed one step at a time."""
+        module = self._module(env, params["critic"]["kernel"].shape[-1])
+        apply: Any = partial(module.apply, {"params": params})
+        features = apply(obs, method="embed")
+        if self.memory_size:
+            gates = apply(features, method="project")
+            _, features = jax.lax.scan(lambda h, x: (apply(h, x, method="remember"),) * 2, memory, gates)
+        action, value = apply(features, method="decide")
+        return Output(_masked(action, legal), value)
+
+    def _fresh(self) -> Any:
+        return jnp.zeros(self.memory_size) if self.memory_size else ()
+
+    def _module(self, env: Environment, critics: int) -> _Module:
+        torso = self.torso
+        if torso == "auto":
+            torso = "table" if env.num_observations is not None else "cnn" if len(env.obs_shape) == 3 else "mlp"
+        return _Module(
+            torso, self.width, self.depth, self.memory_size, self.heads, env.num_observations, len(env.obs_shape),
+            env.num_actions or env.action_dim, not env.num_actions, critics,
+        )  # fmt: skip
+
+
+Network = LogitTable | ActorCriticNetwork
+
+
+def sample_action(env: Environment, action: Any, key: Key[Array, ""]) -> tuple[Any, Any]:
+    """An action from `Output.action`, in the units of the environment, and its log-probability; consumes `key`.
+
+    The density of a continuous action is that of the Gaussian in its own units; the environment clips.
+    """
+    density = distribution(action)
+    drawn = jax.lax.stop_gradient(density.sample(seed=key))
+    log_prob = density.log_prob(drawn)
+    if isinstance(action, Gaussian):
+        low, high = env.action_range
+        drawn = low + (high - low) * (drawn + 1) / 2
+    return drawn, log_prob
+
+
+def log_probability(env: Environment, action: Any, taken: Any) -> Float[Array, ...]:
+    """Log-probabilities under `Output.action` of the actions `taken`, in the units of the environment."""
+    if isinstance(action, Gaussian):
+        low, high = env.action_range
+        taken = 2 * (taken - low) / (high - low) - 1
+    return distribution(action).log_prob(taken)
+
+
+def kl_divergence(new: Any, old: Any) -> Float[Array, ...]:
+    """KL(new ‖ old) between `Output.action`s, from logits, so that it is finite at saturated policies, too."""
+    return distribution(new).kl_divergence(distribution(old))
+
+
+def replay(network: Network, env: Environment, params: Any, trajectory: Trajectory) -> Output:
+    """What `network` with `params` says of an own trajectory: leaves `[T + 1, B, ...]`, the last observation included.
+
+    All actions count as legal there.
+    """
+    obs = jax.tree.map(lambda seen, last: jnp.concatenate([seen, last[None]]), trajectory.obs, trajectory.last_obs)
+    legal = jnp.concatenate([trajectory.legal, jnp.ones_like(trajectory.legal[:1])])
+    memory = network.memory(params)
+    return jax.vmap(lambda obs, legal: network.unroll(env, params, memory, obs, legal), 1, 1)(obs, legal)
+
+
+def _masked(action: Any, legal: Any) -> Any:
+    return action if isinstance(action, Gaussian) else jnp.where(legal, action, ILLEGAL_LOGIT)
+
+
+class _Module(nn.Module):
+    """The flax module behind `ActorCriticNetwork`, in the parts that an unroll batches differently."""
+
+    torso: str
+    width: int
+    depth: int
+    memory_size: int
+    heads: str
+    observations: int | None
+    obs_rank: int
+    outputs: int
+    continuous: bool
+    critics: int
+
+    def setup(self) -> None:
+        fan_in = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+        if self.torso == "cnn":
+            conv = partial(nn.Conv, kernel_size=(3, 3), padding="CIRCULAR", kernel_init=fan_in)
+            self.convolutions = [conv(self.width), conv(self.width)]
+        layers = {"table": 0, "cnn": 1, "mlp": self.depth}[self.torso]
+        self.dense = [nn.Dense(self.width, kernel_init=fan_in) for _ in range(layers)]
+        if self.memory_size:
+            self.gates_in = nn.Dense(3 * self.memory_size, kernel_init=fan_in)
+            self.gates_memory = nn.Dense(2 * self.memory_size, use_bias=False, kernel_init=fan_in)
+            self.candidate_memory = nn.Dense(self.memory_size, use_bias=False, kernel_init=fan_in)
+        constant = nn.initializers.constant(0.5)
+        bias = self.torso != "table"
+        small = nn.initializers.normal(0.01)
+        self.actor = nn.Dense(self.outputs, use_bias=bias, kernel_init=constant if self.heads == "constant" else small)
+        zeros = nn.initializers.zeros
+        self.critic = nn.Dense(self.critics, use_bias=bias, kernel_init=constant if self.heads == "constant" else zeros)
+        if self.continuous:
+            self.log_std = self.param("log_std", nn.initializers.constant(-1.0), (self.outputs,))
+
+    def embed(self, obs: Any) -> Any:
+        """Features of observations, with any leading axes."""
+        if self.observations is not None:
+            x = jax.nn.one_hot(obs, self.observations)
+        elif self.torso == "cnn":
+            x = obs
+            for layer in self.convolutions:
+                x = nn.relu(layer(x))
+            x = x.reshape(*x.shape[:-3], -1)
+        else:
+            x = obs.reshape(*obs.shape[: obs.ndim - self.obs_rank], -1)
+        for layer in self.dense:
+            x = (nn.relu if self.torso == "cnn" else nn.tanh)(layer(x))
+        return x
+
+    def project(self, features: Any) -> Any:
+        """What the features add to the gates; no memory involved, so that a sequence is one product."""
+        return self.gates_in(features)
+
+    def remember(self, h: Any, gates: Any) -> Any:
+        """z, r = σ(W x + U h + b); h' = (1 - z) h + z tanh(W x + U (r h) + b), the gated recurrent unit of Haiku."""
+        both, candidate = gates[..., : 2 * self.memory_size], gates[..., 2 * self.memory_size :]
+        z, r = jnp.split(jax.nn.sigmoid(both + self.gates_memory(h)), 2, axis=-1)
+        return (1 - z) * h + z * jnp.tanh(candidate + self.candidate_memory(r * h))
+
+    def decide(self, x: Any) -> tuple[Any, Any]:
+        """Action parameters and values of features, or of memories where there are any."""
+        action = self.actor(x)
+        if self.continuous:
+            action = Gaussian(action, jnp.broadcast_to(self.log_std, action.shape))
+        return action, self.critic(x)
+
+    def __call__(self, memory: Any, obs: Any) -> tuple[Any, Any, Any]:
+        """One step: memory, action parameters, values."""
+        x = self.embed(obs)
+        if self.memory_size:
+            x = memory = self.remember(memory, self.project(x))
+        return memory, *self.decide(x)
