@@ -93,6 +93,7 @@ REGISTRY = Registry(
                 "LOLA from sampled play: every look-ahead step plays fresh episodes, against any learner.",
                 "Foerster et al. 2018, arXiv 1802.05098; Farquhar et al. 2019, arXiv 1909.10549",
             ),
+            preset={"optimizer": "adam", "learning_rate": 0.1, "lookahead_rate": 0.3},
         ),
         "pola_dice": _gradient_learner(
             "Pola", "dice:Dice", "networks:ActorCriticNetwork", fixed={"learning_rate": 1.0, "optimizer": "sgd"}

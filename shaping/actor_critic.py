@@ -13,8 +13,9 @@ from jaxtyping import Array, Float, Key
 from envs import Environment
 from envs.validation import require_choice, require_range
 from shaping.advantages import Advantages, per_step
+from shaping.distributions import entropy, log_probability, sample_action
 from shaping.learner import Context, Learner, Replay, Trajectory
-from shaping.networks import ActorCriticNetwork, distribution, log_probability, replay, sample_action
+from shaping.networks import ActorCriticNetwork, replay
 
 __all__ = ["ActorCritic", "ActorCriticState"]
 
@@ -62,7 +63,8 @@ class ActorCritic(Learner):
         learning_rate: of Adam (or of "sgd").
         optimizer: of optax.
         epochs: passes over the experience of an update.
-        minibatches: gradient steps a pass; whole episodes are shuffled where gradients flow through time, else steps.
+        minibatches: gradient steps a pass, each on other episodes. If there are too few, and no gradient flows through
+            time, on other steps, which is slower.
         clip: ε of the ratio and of the value; 0 clips nothing.
         value_coefficient: c_v.
         entropy: c_e.
@@ -138,9 +140,8 @@ class ActorCritic(Learner):
 
     def replay(self, env: Environment, policy: Any, trajectory: Trajectory) -> Replay:
         """Log-probabilities and the own values."""
-        output = replay(self.network, env, policy, trajectory)
-        action = jax.tree.map(lambda leaf: leaf[:-1], output.action)
-        return Replay(log_probability(env, action, trajectory.action), output.value[..., 0] / self._scale(env), action)
+        action, value = replay(self.network, env, policy, trajectory)
+        return Replay(log_probability(env, action, trajectory.action), value[..., 0] / self._scale(env), action)
 
     def update(
         self, state: ActorCriticState, context: Context, key: Key[Array, ""]
@@ -182,10 +183,10 @@ class ActorCritic(Learner):
         return jax.vmap(lambda memory, obs: self.network.step(env, params, memory, obs, legal)[0].value)(memory, obs)
 
     def _shuffle(self, sample: Sample, key: Key[Array, ""]) -> Sample:
-        """Minibatches, leaves `[minibatches, ...]`: of whole episodes `[T, B', ...]`, or of steps `[N, ...]`."""
+        """Minibatches, leaves `[minibatches, ...]`: of whole episodes `[T, B', ...]`, or of steps `[1, N, ...]`."""
         if self.minibatches == 1:
             return jax.tree.map(lambda leaf: leaf[None], sample)
-        if not self._through_time:
+        if sample.valid.shape[1] % self.minibatches:
             sample = jax.tree.map(lambda leaf: leaf.reshape(1, -1, *leaf.shape[2:]), sample)
         units = sample.valid.shape[1]
         order = jax.random.permutation(key, units).reshape(self.minibatches, -1)
@@ -197,7 +198,7 @@ class ActorCritic(Learner):
             output = jax.vmap(jax.vmap(step))(batch.memory, batch.obs, batch.legal)
         else:
             memory = self.network.memory(params)
-            unroll = lambda obs, legal: self.network.unroll(env, params, memory, obs, legal)  # noqa: E731
+            unroll = lambda obs, legal: self.network.unroll(env, params, memory, obs, legal)[0]  # noqa: E731
             output = jax.vmap(unroll, 1, 1)(batch.obs, batch.legal)
         share = batch.valid / batch.valid.sum()
         mean = lambda values: (share * values).sum()  # noqa: E731
@@ -211,9 +212,9 @@ class ActorCritic(Learner):
         near = batch.value + jnp.clip(output.value - batch.value, -self.clip, self.clip)
         worst = jnp.maximum(errors, (near - batch.target) ** 2)
         errors = (batch.weight * jnp.where(self.clip > 0, worst, errors)).sum(axis=-1)
-        entropy = distribution(output.action).entropy()
-        loss = -mean(surrogate) + self.value_coefficient * mean(errors) - self.entropy * mean(entropy)
-        return loss, {"entropy": mean(entropy), "value_error": mean(errors), "policy_change": mean((ratio - 1) ** 2)}
+        spread = mean(entropy(output.action))
+        loss = -mean(surrogate) + self.value_coefficient * mean(errors) - self.entropy * spread
+        return loss, {"entropy": spread, "value_error": mean(errors), "policy_change": mean((ratio - 1) ** 2)}
 
     def _clipped(self, ratio: Array, advantage: Array) -> Array:
         clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)

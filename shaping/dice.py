@@ -12,9 +12,9 @@ from jaxtyping import Array, Float, Key
 from envs import Environment
 from envs.validation import require_range
 from shaping.advantages import generalized_advantages, per_step
+from shaping.distributions import kl_divergence
 from shaping.learner import Replay, Trajectory
 from shaping.match import SEAT_AXES, Match, episode, split
-from shaping.networks import kl_divergence
 from shaping.objectives import Objective
 
 __all__ = ["Dice"]
@@ -69,7 +69,7 @@ class Dice(Objective):
         divergences = []
         for new, old, trajectory in zip(now, then, trajectories, strict=True):
             still = jnp.zeros_like(trajectory.reward)
-            steps = still if new.action == () else kl_divergence(new.action, old.action)
+            steps = kl_divergence(new.action, old.action) if jax.tree.leaves(new.action) else still
             divergences.append(jnp.einsum("tb,tbs->s", valid, steps) / valid.sum())
         return self._values(match, trajectories, now), match.by_seat(divergences)
 

@@ -13,8 +13,9 @@ from jaxtyping import Array, Bool, Key
 from envs import Environment
 from envs.validation import require_choice, require_range
 from shaping.directions import Direction
+from shaping.distributions import log_probability, sample_action
 from shaping.learner import Context, Learner, Replay, Trajectory
-from shaping.networks import Network, log_probability, replay, sample_action
+from shaping.networks import Network, replay
 from shaping.objectives import Objective
 
 __all__ = ["GradientLearner", "GradientState"]
@@ -110,10 +111,10 @@ class GradientLearner(Learner):
 
     def replay(self, env: Environment, policy: Any, trajectory: Trajectory) -> Replay:
         """Log-probabilities and values."""
-        output = replay(self.network, env, policy, trajectory)
-        action = jax.tree.map(lambda leaf: leaf[:-1], output.action)
-        value = output.value[..., 0] if output.value.shape[-1] else jnp.zeros(output.value.shape[:2])
-        value /= self.objective.critic_scale(env)
+        action, critics = replay(self.network, env, policy, trajectory)
+        value = (
+            critics[..., 0] / self.objective.critic_scale(env) if critics.shape[-1] else jnp.zeros(critics.shape[:2])
+        )
         return Replay(log_probability(env, action, trajectory.action), value, action)
 
     def update(

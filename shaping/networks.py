@@ -5,12 +5,11 @@ Every network has the same four functions, written for one observation or, with 
     init(env, key) -> params
     memory(params) -> memory                                        fresh, () where there is none
     step(env, params, memory, obs, legal) -> (Output, memory)       one observation
-    unroll(env, params, memory, obs, legal) -> Output               leaves [T, ...], one sequence
+    unroll(env, params, memory, obs, legal) -> (Output, memory)     one sequence, leaves [T, ...], and what it leaves
 """
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -22,28 +21,11 @@ from jaxtyping import Array, Float, Key
 
 from envs import Environment
 from envs.validation import require_choice, require_range
+from shaping.distributions import Gaussian
 from shaping.learner import Trajectory
 from shaping.objectives import ILLEGAL_LOGIT, action_logits
 
-__all__ = [
-    "ActorCriticNetwork",
-    "Gaussian",
-    "LogitTable",
-    "Network",
-    "Output",
-    "distribution",
-    "kl_divergence",
-    "log_probability",
-    "replay",
-    "sample_action",
-]
-
-
-class Gaussian(NamedTuple):
-    """Parameters of a continuous action, in units of half its range around the middle: `mean`, `log_std` `[..., d]`."""
-
-    mean: Float[Array, "*batch d"]
-    log_std: Float[Array, "*batch d"]
+__all__ = ["ActorCriticNetwork", "LogitTable", "Network", "Output", "replay"]
 
 
 class Output(NamedTuple):
@@ -56,17 +38,6 @@ class Output(NamedTuple):
 
     action: Any
     value: Float[Array, "*batch K"]
-
-
-def distribution(action: Any) -> Any:
-    """The distrax distribution over actions behind `Output.action`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of what distrax imports, not of ours
-        import distrax
-
-    if isinstance(action, Gaussian):
-        return distrax.MultivariateNormalDiag(action.mean, jnp.exp(action.log_std))
-    return distrax.Categorical(logits=action)
 
 
 class LogitTable(struct.PyTreeNode):
@@ -100,12 +71,12 @@ class LogitTable(struct.PyTreeNode):
 
     def step(self, env: Environment, params: Any, memory: Any, obs: Any, legal: Any) -> tuple[Output, Any]:
         """Logits of one observation."""
-        return self.unroll(env, params, memory, obs, legal), memory
+        return self.unroll(env, params, memory, obs, legal)
 
-    def unroll(self, env: Environment, params: Any, memory: Any, obs: Any, legal: Any) -> Output:
+    def unroll(self, env: Environment, params: Any, memory: Any, obs: Any, legal: Any) -> tuple[Output, Any]:
         """Logits of any number of observations."""
         logits = action_logits(jnp.asarray(params)[obs], legal)
-        return Output(logits, jnp.zeros((*logits.shape[:-1], 0)))
+        return Output(logits, jnp.zeros((*logits.shape[:-1], 0))), memory
 
 
 class ActorCriticNetwork(struct.PyTreeNode):
@@ -164,16 +135,16 @@ class ActorCriticNetwork(struct.PyTreeNode):
         memory, action, value = results
         return Output(_masked(action, legal), value), memory
 
-    def unroll(self, env: Environment, params: Any, memory: Any, obs: Any, legal: Any) -> Output:
+    def unroll(self, env: Environment, params: Any, memory: Any, obs: Any, legal: Any) -> tuple[Output, Any]:
         """Outputs of a sequence, leaves `[T, ...]`; only the memory is computed one step at a time."""
         module = self._module(env, params["critic"]["kernel"].shape[-1])
         apply: Any = partial(module.apply, {"params": params})
         features = apply(obs, method="embed")
         if self.memory_size:
             gates = apply(features, method="project")
-            _, features = jax.lax.scan(lambda h, x: (apply(h, x, method="remember"),) * 2, memory, gates)
+            memory, features = jax.lax.scan(lambda h, x: (apply(h, x, method="remember"),) * 2, memory, gates)
         action, value = apply(features, method="decide")
-        return Output(_masked(action, legal), value)
+        return Output(_masked(action, legal), value), memory
 
     def _fresh(self) -> Any:
         return jnp.zeros(self.memory_size) if self.memory_size else ()
@@ -191,42 +162,21 @@ class ActorCriticNetwork(struct.PyTreeNode):
 Network = LogitTable | ActorCriticNetwork
 
 
-def sample_action(env: Environment, action: Any, key: Key[Array, ""]) -> tuple[Any, Any]:
-    """An action from `Output.action`, in the units of the environment, and its log-probability; consumes `key`.
+def replay(network: Network, env: Environment, params: Any, trajectory: Trajectory) -> tuple[Any, Array]:
+    """What `network` with `params` says of an own trajectory.
 
-    The density of a continuous action is that of the Gaussian in its own units; the environment clips.
+    Returns:
+        `Output.action` of its steps, leaves `[T, B, ...]`, and `Output.value` of its observations, the last one
+        included, `[T + 1, B, K]`.
     """
-    density = distribution(action)
-    drawn = jax.lax.stop_gradient(density.sample(seed=key))
-    log_prob = density.log_prob(drawn)
-    if isinstance(action, Gaussian):
-        low, high = env.action_range
-        drawn = low + (high - low) * (drawn + 1) / 2
-    return drawn, log_prob
+    fresh, everything = network.memory(params), jnp.ones(env.num_actions, bool)
 
+    def one(obs: Any, legal: Any, last_obs: Any) -> tuple[Any, Array]:
+        output, memory = network.unroll(env, params, fresh, obs, legal)
+        last, _ = network.step(env, params, memory, last_obs, everything)
+        return output.action, jnp.concatenate([output.value, last.value[None]])
 
-def log_probability(env: Environment, action: Any, taken: Any) -> Float[Array, ...]:
-    """Log-probabilities under `Output.action` of the actions `taken`, in the units of the environment."""
-    if isinstance(action, Gaussian):
-        low, high = env.action_range
-        taken = 2 * (taken - low) / (high - low) - 1
-    return distribution(action).log_prob(taken)
-
-
-def kl_divergence(new: Any, old: Any) -> Float[Array, ...]:
-    """KL(new ‖ old) between `Output.action`s, from logits, so that it is finite at saturated policies, too."""
-    return distribution(new).kl_divergence(distribution(old))
-
-
-def replay(network: Network, env: Environment, params: Any, trajectory: Trajectory) -> Output:
-    """What `network` with `params` says of an own trajectory: leaves `[T + 1, B, ...]`, the last observation included.
-
-    All actions count as legal there.
-    """
-    obs = jax.tree.map(lambda seen, last: jnp.concatenate([seen, last[None]]), trajectory.obs, trajectory.last_obs)
-    legal = jnp.concatenate([trajectory.legal, jnp.ones_like(trajectory.legal[:1])])
-    memory = network.memory(params)
-    return jax.vmap(lambda obs, legal: network.unroll(env, params, memory, obs, legal), 1, 1)(obs, legal)
+    return jax.vmap(one, (1, 1, 0), 1)(trajectory.obs, trajectory.legal, trajectory.last_obs)
 
 
 def _masked(action: Any, legal: Any) -> Any:
