@@ -38,7 +38,8 @@ class Run:
     Attributes:
         env: environment; `python run.py list` names them.
         players: number of players; the environment's own default if not given.
-        learners: who sits where, e.g. lola,naive*3; one name fills all seats.
+        learners: who sits where, e.g. lola,naive*3; one name fills all seats. checkpoint:DIR#seat is the policy that
+            the run in DIR has learned in that seat, and that learns no more.
         baseline: learner that fills all seats of a second match, on the same seeds, for comparison; none; or auto,
             which is naive beside learners on the exact objective and none beside others.
         seeds: how many seeds run side by side.
@@ -89,6 +90,7 @@ CONTROL = {
 """Flags that say where a run comes from, and are no part of it."""
 
 HELP = ("help", "h")
+CHECKPOINT = "checkpoint:"
 
 DESCRIPTION = """Train learners on an n-player game, beside a baseline, on many seeds at once.
 
@@ -162,14 +164,22 @@ def build_learners(run: Run, env: Environment, seats: Sequence[str]) -> list[Lea
     Raises:
         UserError: a value that a learner refuses, or a learner that cannot play `env`.
     """
-    made = {}
-    for name in dict.fromkeys(seats):
+    from experiments.trained import frozen
+
+    made: dict[str, Learner] = {}
+    learners = []
+    for seat, name in enumerate(seats):
+        if name.startswith(CHECKPOINT):
+            learners.append(frozen(name, env, seat))
+            continue
         try:
-            made[name] = shaping.make(name, **run.components[name])
-            made[name].check(env, run.batch)
+            if name not in made:
+                made[name] = shaping.make(name, **run.components[name])
+                made[name].check(env, run.batch)
         except ValueError as error:
             raise UserError(f"learner {name}: {error}") from error
-    return [made[name] for name in seats]
+        learners.append(made[name])
+    return learners
 
 
 def seat_names(learners: str, players: int, flag: str = "learners") -> list[str]:
@@ -194,9 +204,11 @@ def _seat_list(learners: str, flag: str) -> list[tuple[str, int]]:
     """`a,b*3` → [("a", 1), ("b", 3)]."""
     seats = []
     for part in learners.split(","):
-        match = re.fullmatch(r"\s*(\w+)\s*(?:\*\s*(\d+))?\s*", part)
+        match = re.fullmatch(rf"\s*(\w+|{CHECKPOINT}[^*]+?)\s*(?:\*\s*(\d+))?\s*", part)
         if match is None or match[2] == "0":
-            raise UserError(f"--{flag} {learners}: {part!r} is no seat; expected such as lola,naive*3")
+            raise UserError(
+                f"--{flag} {learners}: {part!r} is no seat; expected such as lola,naive*3 or checkpoint:DIR#0"
+            )
         seats.append((match[1], int(match[2] or 1)))
     return seats
 
@@ -240,7 +252,7 @@ def _groups(values: dict[str, Any]) -> dict[str, Group]:
         env = envs.REGISTRY.parameters(chosen["env"])
         groups = {"": Group("", own | control), "env": Group(f"environment {chosen['env']}", env)}
         env.pop("players", None)  # has a flag of its own
-        for name in dict.fromkeys(learners):
+        for name in dict.fromkeys(name for name in learners if not name.startswith(CHECKPOINT)):
             groups[name] = Group(f"learner {name}", shaping.REGISTRY.parameters(name))
     except ValueError as error:
         raise UserError(str(error)) from error

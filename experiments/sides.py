@@ -59,6 +59,11 @@ class Side:
         """Such as `lola,naive*3`."""
         return learner_label(self.names)
 
+    @property
+    def padded(self) -> int:
+        """Number of seeds that the arrays hold."""
+        return _padded(len(self.seeds))
+
     def start(self) -> None:
         """Compile the program, for any number of steps, and initialise the learners."""
         mesh = _mesh(len(self.seeds))

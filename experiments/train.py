@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 import sys
@@ -71,7 +72,7 @@ def train(run: Run, resume: str | None, command: str, console: Console) -> int:
     sides = build_sides(run)
     if resume is None:
         side = sides["learners"]
-        slug = f"{run.env}-{len(side.names)}-{side.label.replace('*', 'x').replace(',', '-')}"
+        slug = re.sub(r"[^\w-]+", "-", f"{run.env}-{len(side.names)}-{side.label.replace('*', 'x')}")
         directory = RunDirectory.create(run.out, slug, to_flags(run))
     else:
         directory = RunDirectory(Path(resume))

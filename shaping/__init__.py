@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from shaping.conventions import CONVENTIONS, Convention
     from shaping.directions import Direction, Lola, Naive
     from shaping.evaluation import Outcome, outcome
+    from shaping.frozen import Frozen
     from shaping.gradient import GradientLearner
     from shaping.learner import Context, Learner, Trajectory
     from shaping.match import Match, episode, init, policies, step, trial
@@ -28,6 +29,7 @@ __all__ = [
     "Direction",
     "Exact",
     "ExactOutcome",
+    "Frozen",
     "GradientLearner",
     "Learner",
     "Lola",
@@ -196,6 +198,7 @@ def names() -> list[str]:
 _LAZY = {
     "shaping.conventions": ("CONVENTIONS", "Convention"),
     "shaping.directions": ("Direction", "Lola", "Naive"),
+    "shaping.frozen": ("Frozen",),
     "shaping.gradient": ("GradientLearner",),
     "shaping.learner": ("Context", "Learner", "Trajectory"),
     "shaping.match": ("Match", "episode", "init", "policies", "step", "trial"),

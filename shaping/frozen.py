@@ -1,0 +1,54 @@
+"""A trained policy that has stopped learning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Key
+
+from envs import Environment
+from shaping.learner import Learner
+
+__all__ = ["Frozen"]
+
+
+class Frozen(Learner):
+    """Plays a policy that another learner has learned, and learns nothing. To the others it stands still.
+
+    Attributes:
+        learner: whose policy it is.
+        policies: of each of K training seeds, leaves `[K, ...]`.
+        choice: which of them plays; -1 draws one with the seed's key.
+    """
+
+    learner: Learner
+    policies: Any
+    choice: Int[Array, ""]
+
+    @classmethod
+    def of(cls, learner: Learner, policies: Any, choice: int = -1) -> Frozen:
+        """Freeze `policies`, leaves `[K, ...]`."""
+        return cls(learner, policies, jnp.int32(choice))
+
+    @property
+    def samples(self) -> bool:
+        """No."""
+        return False
+
+    def init(self, env: Environment, key: Key[Array, ""]) -> Any:
+        """The policy of one training seed; consumes `key`."""
+        drawn = jax.random.randint(key, (), 0, len(jax.tree.leaves(self.policies)[0]))
+        return jax.tree.map(lambda leaf: leaf[jnp.where(self.choice < 0, drawn, self.choice)], self.policies)
+
+    def memory(self, env: Environment, policy: Any) -> Any:
+        """That of the learner."""
+        return self.learner.memory(env, policy)
+
+    def act(
+        self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Any, key: Key[Array, ""]
+    ) -> tuple[Any, Any, Any]:
+        """What the learner would do; consumes `key`."""
+        action, memory, _ = self.learner.act(env, policy, memory, obs, legal, key)
+        return action, memory, ()
