@@ -13,10 +13,12 @@ from envs.registry import Recipe, Registry
 
 if TYPE_CHECKING:
     from envs.check import check_env
+    from envs.coin_game import CoinGame
+    from envs.cournot import Cournot
     from envs.environment import Environment, TimeStep
     from envs.matrix_game import MatrixGame
 
-__all__ = ["REGISTRY", "Environment", "MatrixGame", "TimeStep", "check_env", "make", "names"]
+__all__ = ["REGISTRY", "CoinGame", "Cournot", "Environment", "MatrixGame", "TimeStep", "check_env", "make", "names"]
 
 
 def _matrix_game(function: str, **preset: Any) -> Recipe:
@@ -38,6 +40,8 @@ REGISTRY = Registry(
         "public_goods": _matrix_game("public_goods"),
         "ultimatum": _matrix_game("ultimatum", horizon=1),
         "matrix": _matrix_game("from_file"),
+        "coin_game": Recipe("envs.coin_game:CoinGame"),
+        "cournot": Recipe("envs.cournot:Cournot"),
     },
 )
 
@@ -57,6 +61,8 @@ def names() -> list[str]:
 
 
 _LAZY = {
+    "CoinGame": "envs.coin_game",
+    "Cournot": "envs.cournot",
     "Environment": "envs.environment",
     "MatrixGame": "envs.matrix_game",
     "TimeStep": "envs.environment",

@@ -13,12 +13,13 @@ from envs.registry import Recipe, Registry
 
 if TYPE_CHECKING:
     from shaping.conventions import CONVENTIONS, Convention
-    from shaping.directions import Direction, Lola, Naive
+    from shaping.dice import Dice
+    from shaping.directions import Direction, Lola, Naive, Pola
     from shaping.evaluation import Outcome, outcome
     from shaping.frozen import Frozen
     from shaping.gradient import GradientLearner
     from shaping.learner import Context, Learner, Trajectory
-    from shaping.match import Match, episode, init, policies, step, trial
+    from shaping.match import Match, episode, init, joint, policies, split, step, trial
     from shaping.objectives import Exact, ExactOutcome, exact_outcome
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "REGISTRY",
     "Context",
     "Convention",
+    "Dice",
     "Direction",
     "Exact",
     "ExactOutcome",
@@ -36,14 +38,17 @@ __all__ = [
     "Match",
     "Naive",
     "Outcome",
+    "Pola",
     "Trajectory",
     "episode",
     "exact_outcome",
     "init",
+    "joint",
     "make",
     "names",
     "outcome",
     "policies",
+    "split",
     "step",
     "trial",
 ]
@@ -197,11 +202,12 @@ def names() -> list[str]:
 
 _LAZY = {
     "shaping.conventions": ("CONVENTIONS", "Convention"),
-    "shaping.directions": ("Direction", "Lola", "Naive"),
+    "shaping.dice": ("Dice",),
+    "shaping.directions": ("Direction", "Lola", "Naive", "Pola"),
     "shaping.frozen": ("Frozen",),
     "shaping.gradient": ("GradientLearner",),
     "shaping.learner": ("Context", "Learner", "Trajectory"),
-    "shaping.match": ("Match", "episode", "init", "policies", "step", "trial"),
+    "shaping.match": ("Match", "episode", "init", "joint", "policies", "split", "step", "trial"),
     "shaping.evaluation": ("Outcome", "outcome"),
     "shaping.objectives": ("Exact", "ExactOutcome", "exact_outcome"),
 }

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from envs import Environment
@@ -83,9 +84,9 @@ class Dice(Objective):
         valid, terminated = trajectories[0].valid[..., None], trajectories[0].terminated[..., None]
         ended = terminated.astype(reward.dtype)
         advantage = valid * generalized_advantages(reward, value, ended, self.discount, self.gae_lambda)
-        steps = jnp.arange(reward.shape[0])
-        lag = steps[:, None] - steps
-        loads = jnp.where(lag >= 0, jnp.asarray(self.loading, float) ** jnp.maximum(lag, 0), 0.0)
+        steps = np.arange(reward.shape[0], dtype=np.float32)
+        lag = np.subtract.outer(steps, steps)
+        loads = jnp.where(lag >= 0, jnp.asarray(self.loading, float) ** np.maximum(lag, 0), 0.0)
         now = (valid * log_prob).sum(axis=2)
         loaded = loads @ now
         gain = _magic_box(loaded) - _magic_box(loaded - now)

@@ -159,7 +159,7 @@ def exact_outcome(env: MatrixGame, tables: Float[Array, "n O L"]) -> ExactOutcom
     return ExactOutcome(per_step[:n], per_step[n:].reshape(n, actions), response)
 
 
-def action_logits(table: Float[Array, "*O L"], legal: Bool[Array, " A"]) -> Float[Array, "*O A"]:
+def action_logits(table: Float[Array, "*O L"], legal: Bool[Array, "... A"]) -> Float[Array, "*O A"]:
     """Logits of all actions, `[..., A]`, from a table `[..., A - 1]`: 0 for the last, very low for illegal ones."""
     logits = jnp.concatenate([table, jnp.zeros_like(table[..., :1])], axis=-1)
     return jnp.where(legal, logits, ILLEGAL_LOGIT)
