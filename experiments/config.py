@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,11 +24,28 @@ if TYPE_CHECKING:
     from envs import Environment
     from shaping import Learner
 
-__all__ = ["Run", "UserError", "build_environment", "build_learners", "parse", "seat_names", "to_flags"]
+__all__ = [
+    "TRAIN",
+    "Command",
+    "FaultError",
+    "Run",
+    "UserError",
+    "build_environment",
+    "build_learners",
+    "parse",
+    "read_yaml",
+    "resolve",
+    "seat_names",
+    "to_flags",
+]
 
 
 class UserError(Exception):
     """A mistake in what the user asked for; the message is for them, exit code 2."""
+
+
+class FaultError(Exception):
+    """Numbers that came out not finite; the message says which, exit code 1."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +111,41 @@ CHECKPOINT = "checkpoint:"
 
 DESCRIPTION = """Train learners on an n-player game, beside a baseline, on many seeds at once.
 
-Other commands: `python run.py list`. The flags below are those of the chosen environment and learners; each is also
+Other commands: `python run.py list` names environments and learners; `python run.py evaluate DIR` replays a trained run
+on new seeds and measures it against a standard panel; `python run.py crossplay ENTRY ENTRY ...` plays everyone against
+everyone; each has its own --help. The flags below are those of the chosen environment and learners; each is also
 accepted as --flag=value and as a key of a --config file."""
 
 
-def parse(args: Sequence[str], prog: str = "python run.py") -> tuple[Run, str | None]:
-    """Resolve a command line. Returns the run and the directory to resume, if any.
+@dataclass(frozen=True)
+class Command:
+    """A command of `run.py`: the flags it takes beside those of components, and what it says of itself.
+
+    Attributes:
+        prog: how it is called.
+        description: what it does, for `--help`.
+        flags: its own flags by name: fields of a `Run` and others.
+        fixed: fields of a `Run` that it sets itself.
+        learners: whose hyper-parameters are flags; those in the flags `learners` and `baseline` if None.
+    """
+
+    prog: str
+    description: str
+    flags: dict[str, Parameter]
+    fixed: dict[str, Any] = field(default_factory=dict)
+    learners: tuple[str, ...] | None = None
+
+
+def _own_flags() -> dict[str, Parameter]:
+    own = {p.name: p for p in read_parameters("experiments.config:Run") if p.name != "components"}
+    return own | {flag: Parameter(flag, "str | None", None, text) for flag, text in CONTROL.items()}
+
+
+TRAIN = Command("python run.py", DESCRIPTION, _own_flags())
+
+
+def parse(args: Sequence[str]) -> tuple[Run, str | None]:
+    """Resolve a command line that trains. Returns the run and the directory to resume, if any.
 
     Raises:
         UserError: a mistake in the flags, a file or a value.
@@ -114,21 +160,37 @@ def parse(args: Sequence[str], prog: str = "python run.py") -> tuple[Run, str | 
         known.config = [_resumed_config(known.resume, [*given, *(["config"] if known.config else [])])]
     from_files: dict[str, str] = {}
     for path in known.config:
-        from_files |= _read_yaml(path)
-    groups = _groups({**from_files, **given})
-    _check_flags(groups, given, from_files, ", ".join(known.config))
+        from_files |= read_yaml(path)
+    return resolve(TRAIN, rest, from_files, ", ".join(known.config))[0], known.resume
+
+
+def resolve(
+    command: Command, args: Sequence[str], from_files: dict[str, str], files: str = ""
+) -> tuple[Run, dict[str, Any]]:
+    """Resolve the flags `args` of a command, before those `from_files`.
+
+    Returns the run, and the command's flags that are no fields of one.
+
+    Raises:
+        UserError: a mistake in the flags, a file or a value.
+        SystemExit: `--help` (0), or a flag whose value is not of its type (2).
+    """
+    given = _given_flags(args)
+    groups = _groups(command, {**from_files, **given})
+    _check_flags(groups, given, from_files, files)
     seated = [key for key in from_files if "." not in key or key.split(".")[0] in groups]
     merged = [f"--{key}={from_files[key]}" for key in seated if key not in given]
-    values = parse_flags(groups, [*merged, *rest], prog, DESCRIPTION)
-    own = {name: value for name, value in values.pop("").items() if name not in CONTROL}
+    values = parse_flags(groups, [*merged, *args], command.prog, command.description)
+    own = values.pop("")
     for prefix, group in groups.items():
         for name, parameter in group.parameters.items():
             if "Path" in parameter.annotation:  # so that a config means the same wherever it is used
                 values[prefix][name] = str(Path(values[prefix][name]).resolve())
     for flag, (low, high) in RANGES.items():
-        if not low <= own[flag] <= high:
+        if flag in own and not low <= own[flag] <= high:
             raise UserError(f"--{flag} {own[flag]}: expected a whole number from {low} to {high}")
-    return Run(**own, components=values), known.resume
+    of_run = {f.name: own.pop(f.name) for f in fields(Run) if f.name in own}
+    return Run(**command.fixed, **of_run, components=values), own
 
 
 def to_flags(run: Run) -> dict[str, Any]:
@@ -237,26 +299,35 @@ def _check_flags(groups: dict[str, Group], given: Iterable[str], keys: Iterable[
             raise UserError(f"unknown key {key!r} in {files}{did_you_mean(key, allowed)}")
 
 
-def _groups(values: dict[str, Any]) -> dict[str, Group]:
-    """The flags of a run whose flags `values` are known so far: prefix → group, the run's own under ""."""
-    own = {p.name: p for p in read_parameters("experiments.config:Run") if p.name != "components"}
-    names = {flag: values.get(flag) for flag in ("env", "learners", "baseline")}
-    chosen = {flag: own[flag].default if name is None else name for flag, name in names.items()}
-    learners = [name for name, _ in _seat_list(chosen["learners"], "learners")]
-    if chosen["baseline"] == "auto":
-        learners.append("naive")
-    elif chosen["baseline"] != "none":
-        learners += [name for name, _ in _seat_list(chosen["baseline"], "baseline")]
-    control = {flag: Parameter(flag, "str | None", None, text) for flag, text in CONTROL.items()}
+def _groups(command: Command, values: dict[str, Any]) -> dict[str, Group]:
+    """The flags of a command whose flags `values` are known so far: prefix → group, its own under ""."""
+
+    def chosen(flag: str) -> str:
+        if flag in command.fixed:
+            return command.fixed[flag]
+        return command.flags[flag].default if values.get(flag) is None else values[flag]
+
+    name = chosen("env")
     try:
-        env = envs.REGISTRY.parameters(chosen["env"])
-        groups = {"": Group("", own | control), "env": Group(f"environment {chosen['env']}", env)}
+        env = envs.REGISTRY.parameters(name)
+        groups = {"": Group("", command.flags), "env": Group(f"environment {name}", env)}
         env.pop("players", None)  # has a flag of its own
+        learners = _seated(chosen) if command.learners is None else command.learners
         for name in dict.fromkeys(name for name in learners if not name.startswith(CHECKPOINT)):
             groups[name] = Group(f"learner {name}", shaping.REGISTRY.parameters(name))
     except ValueError as error:
         raise UserError(str(error)) from error
     return groups
+
+
+def _seated(chosen: Callable[[str], str]) -> list[str]:
+    """Names of the learners and of those of the baseline, from the value `chosen` for a flag."""
+    seats = _seat_list(chosen("learners"), "learners")
+    if chosen("baseline") == "auto":
+        seats.append(("naive", 1))
+    elif chosen("baseline") != "none":
+        seats += _seat_list(chosen("baseline"), "baseline")
+    return [name for name, _ in seats]
 
 
 def _given_flags(args: Sequence[str]) -> dict[str, str | None]:
@@ -279,7 +350,7 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def _read_yaml(path: str) -> dict[str, str]:
+def read_yaml(path: str) -> dict[str, str]:
     """A YAML file as flag → text, nested mappings joined by dots and `name` standing for the mapping itself."""
     try:
         data = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_PlainLoader)  # noqa: S506  a SafeLoader

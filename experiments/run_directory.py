@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from experiments.config import UserError
 
-__all__ = ["RunDirectory", "write_atomically"]
+__all__ = ["RunDirectory", "new_directory", "write_atomically", "write_json"]
 
 
 class RunDirectory:
@@ -41,12 +41,8 @@ class RunDirectory:
         Raises:
             UserError: `out` holds a run or other files, or cannot be written.
         """
+        run = cls(new_directory(out, name))
         try:
-            run = cls(Path(out)) if out else cls._next(Path("runs"), name)
-            if run.config.exists():
-                raise UserError(f"--out {out}: already holds a run; expected a new directory, or --resume {out}")
-            if run.path.is_dir() and any(run.path.iterdir()):
-                raise UserError(f"--out {out}: is not empty; expected a new directory")
             run.checkpoints.mkdir(parents=True, exist_ok=True)
             run.write_config(flags)
         except OSError as error:
@@ -66,19 +62,6 @@ class RunDirectory:
                 yield
         except Timeout as error:
             raise UserError(f"{self.path}: another process is working in it") from error
-
-    @staticmethod
-    def _next(parent: Path, name: str) -> RunDirectory:
-        """Claim the first free number; creating the directory is what claims it."""
-        parent.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while True:
-            try:
-                (parent / f"{name}-{number}").mkdir()
-            except FileExistsError:
-                number += 1
-                continue
-            return RunDirectory(parent / f"{name}-{number}")
 
     def write_config(self, flags: dict[str, Any]) -> None:
         """Write `config.yaml`."""
@@ -118,7 +101,45 @@ class RunDirectory:
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`."""
-        write_atomically(self.summary, (json.dumps(_finite(summary), indent=2) + "\n").encode())
+        write_json(self.summary, summary)
+
+
+def new_directory(out: str | None, name: str) -> Path:
+    """Make the new directory `out`, or the first free `runs/<name>-<number>`.
+
+    Raises:
+        UserError: `out` holds a run or other files, or cannot be written.
+    """
+    try:
+        if not out:
+            return _next(Path("runs"), name)
+        path = Path(out)
+        if (path / "config.yaml").exists():
+            raise UserError(f"--out {out}: already holds a run; expected a new directory, or --resume {out}")
+        if path.is_dir() and any(path.iterdir()):
+            raise UserError(f"--out {out}: is not empty; expected a new directory")
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {out or 'runs'}: cannot be written: {error.strerror or error}") from error
+    return path
+
+
+def _next(parent: Path, name: str) -> Path:
+    """Claim the first free number; creating the directory is what claims it."""
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        try:
+            (parent / f"{name}-{number}").mkdir()
+        except FileExistsError:
+            number += 1
+            continue
+        return parent / f"{name}-{number}"
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write `path`, atomically; NaN and infinity become null, as JSON has neither."""
+    write_atomically(path, (json.dumps(_finite(data), indent=2) + "\n").encode())
 
 
 def write_atomically(path: Path, data: bytes) -> None:

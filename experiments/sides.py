@@ -23,7 +23,7 @@ from shaping import Match, Outcome
 EVALUATION_EPISODES = 64  # for the outcome of policies that have to be sampled
 EVALUATION = np.uint32(2**32 - 2)  # folded into a seed's key for them; no training step has this number
 
-__all__ = ["Side", "advance", "build_sides", "over_seeds"]
+__all__ = ["EVALUATION_EPISODES", "Side", "advance", "build_sides", "over_seeds", "seeds_program"]
 
 
 @dataclass
@@ -133,14 +133,35 @@ def over_seeds(function: Callable[..., Any], mesh: jax.sharding.Mesh, arguments:
 
     def run(common: tuple[Any, ...], seeds: tuple[Any, ...]) -> Any:
         assert len(seeds) == arguments
-        tiles = jax.tree.map(lambda leaf: leaf.reshape(-1, _tile(), *leaf.shape[1:]), seeds)
+        tiles = jax.tree.map(lambda leaf: leaf.reshape(len(leaf) // _tile(), _tile(), *leaf.shape[1:]), seeds)
         one_tile = jax.vmap(lambda *own: function(*common, *own))
         results = jax.lax.map(lambda tile: one_tile(*tile), tiles)
-        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), results)
+        return jax.tree.map(lambda leaf: leaf.reshape(len(leaf) * _tile(), *leaf.shape[2:]), results)
 
     spec = jax.sharding.PartitionSpec
     specs = (spec(), (spec("seeds"),) * arguments)
     return jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=spec("seeds"), check_vma=False)
+
+
+def seeds_program(function: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """A program that maps `function(*common, *of_one_seed)` over `count` seeds; compiled when first called.
+
+    Returns:
+        A function of `common`, a tuple, and of a tuple of PyTrees with leaves `[count, ...]`; its results are NumPy,
+        leaves `[count, ...]`.
+    """
+    mesh, rows = _mesh(count), np.arange(_padded(count)) % count
+
+    def mapped(common: tuple[Any, ...], seeds: tuple[Any, ...]) -> Any:
+        return over_seeds(function, mesh, len(seeds))(common, seeds)
+
+    program = jax.jit(mapped)
+
+    def run(common: tuple[Any, ...], seeds: tuple[Any, ...]) -> Any:
+        padded = jax.device_put(jax.tree.map(lambda leaf: leaf[rows], seeds), _sharding(mesh))
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], program(common, padded))
+
+    return run
 
 
 def advance(

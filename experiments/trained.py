@@ -36,26 +36,39 @@ class Trained:
     step: int
     states: tuple[Any, ...]
 
-    def learner(self, seat: int) -> Frozen:
-        """The policy of `seat` as a player that learns no more, one for each of the S seeds."""
+    def learner(self, seat: int) -> Learner:
+        """The policy of `seat` as a player that learns no more, one for each of the S seeds.
+
+        A fixed strategy, which has learned nothing, as it is.
+        """
         group = next(g for g, seats in enumerate(self.match.seats) if seat in seats)
         place = self.match.seats[group].index(seat)
-        acting = jax.vmap(lambda states: policies(self.match, states))(self.states)[group]
+        acting = jax.vmap(lambda states: policies(self.match, states), axis_size=self.run.seeds)(self.states)[group]
         own = jax.tree.map(lambda leaf: leaf[place], self.match.learners[group])
-        return Frozen.of(own, jax.tree.map(lambda leaf: leaf[:, place], acting))
+        return Frozen.of(own, jax.tree.map(lambda leaf: leaf[:, place], acting)) if jax.tree.leaves(acting) else own
+
+    def check(self, name: str, env: Environment, seat: int = 0) -> None:
+        """Raise a `UserError` that starts with `name` unless `seat` exists and its policy can play `env`."""
+        there = self.match.env
+        if seat >= there.num_players:
+            raise UserError(f"{name}: seat {seat} of {there.num_players}; expected #0 to #{there.num_players - 1}")
+        spaces = [(e.num_observations, e.obs_shape, e.num_actions, e.action_dim) for e in (there, env)]
+        if spaces[0] != spaces[1]:
+            what = f"(number of observations, their shape, actions, action dimension) {spaces[0]}, here {spaces[1]}"
+            raise UserError(f"{name}: learned to play {self.run.env} with {what}; expected the same")
 
 
-def load(directory: str | Path) -> Trained:
-    """What the run in `directory` has learned.
+def load(directory: str | Path, name: str | None = None) -> Trained:
+    """What the run in `directory` has learned; messages start with `name`, or `checkpoint:` and the directory.
 
     Raises:
         UserError: it holds no run, or no checkpoint that can be read.
     """
     from experiments.sides import build_sides
 
-    path = Path(directory)
+    path, name = Path(directory), name or f"checkpoint:{directory}"
     if not (path / "config.yaml").is_file():
-        raise UserError(f"checkpoint:{directory}: holds no run; expected a directory with a config.yaml")
+        raise UserError(f"{name}: holds no run; expected a directory with a config.yaml")
     run, _ = parse(["--config", str(path / "config.yaml")])
     side = build_sides(run)["learners"]
     seeds = np.zeros(side.padded, np.uint32)
@@ -63,7 +76,7 @@ def load(directory: str | Path) -> Trained:
     step, states, unread = checkpoint.restore_latest(path / "checkpoint", {"learners": shapes})
     if states is None:
         why = f": {unread[0]}" if unread else "; expected a run that has written one"
-        raise UserError(f"checkpoint:{directory}: holds no checkpoint{why}")
+        raise UserError(f"{name}: holds no checkpoint{why}")
     return Trained(path, run, side.match, step, jax.tree.map(lambda leaf: leaf[: run.seeds], states["learners"]))
 
 
@@ -76,11 +89,6 @@ def frozen(name: str, env: Environment, seat: int) -> Learner:
     found = re.fullmatch(r"checkpoint:(.+?)(?:#(\d+))?", name)
     assert found is not None, "names of checkpoints are parsed before"
     trained = load(found[1])
-    place, there = seat if found[2] is None else int(found[2]), trained.match.env
-    if place >= there.num_players:
-        raise UserError(f"{name}: seat {place} of {there.num_players}; expected #0 to #{there.num_players - 1}")
-    spaces = [(e.num_observations, e.obs_shape, e.num_actions, e.action_dim) for e in (there, env)]
-    if spaces[0] != spaces[1]:
-        what = f"(number of observations, their shape, actions, action dimension) {spaces[0]}, here {spaces[1]}"
-        raise UserError(f"{name}: learned to play {trained.run.env} with {what}; expected the same")
+    place = seat if found[2] is None else int(found[2])
+    trained.check(name, env, place)
     return trained.learner(place)

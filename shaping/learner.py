@@ -115,7 +115,7 @@ class Learner(struct.PyTreeNode):
         return ()
 
     def policy(self, state: Any) -> Any:
-        """The part of the state that acts; all of it by default."""
+        """The part of the state that acts, arrays of floats; all of it by default."""
         return state
 
     def memory(self, env: Environment, policy: Any) -> Any:

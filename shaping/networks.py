@@ -28,6 +28,9 @@ from shaping.objectives import ILLEGAL_LOGIT, action_logits
 __all__ = ["ActorCriticNetwork", "LogitTable", "Network", "Output", "replay"]
 
 
+LARGE_BOARD = 25  # cells up to which dense layers are at least as good, and compile ten times as fast
+
+
 class Output(NamedTuple):
     """What a network says of an observation.
 
@@ -87,7 +90,7 @@ class ActorCriticNetwork(struct.PyTreeNode):
     Attributes:
         torso: "table" is none at all: one-hot observations, so that without memory the heads are tables; "mlp" dense
             layers with tanh; "cnn" two 3 x 3 convolutions on a torus and a dense layer with relu; "auto" the table for
-            discrete observations, the CNN for boards `[H, W, C]`, the MLP for other arrays.
+            discrete observations, the CNN for boards `[H, W, C]` of more than 25 cells, the MLP for other arrays.
         width: units of a dense layer, channels of a convolution.
         depth: number of dense layers of the MLP.
         memory_size: units of the gated recurrent memory; 0 for none.
@@ -152,7 +155,8 @@ class ActorCriticNetwork(struct.PyTreeNode):
     def _module(self, env: Environment, critics: int) -> _Module:
         torso = self.torso
         if torso == "auto":
-            torso = "table" if env.num_observations is not None else "cnn" if len(env.obs_shape) == 3 else "mlp"
+            board = len(env.obs_shape) == 3 and env.obs_shape[0] * env.obs_shape[1] > LARGE_BOARD
+            torso = "table" if env.num_observations is not None else "cnn" if board else "mlp"
         return _Module(
             torso, self.width, self.depth, self.memory_size, self.heads, env.num_observations, len(env.obs_shape),
             env.num_actions or env.action_dim, not env.num_actions, critics,

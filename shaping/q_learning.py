@@ -12,7 +12,7 @@ from envs import Environment
 from envs.validation import require_range
 from shaping.learner import Context, Learner
 
-__all__ = ["QLearning", "QState"]
+__all__ = ["QLearning", "QPolicy", "QState"]
 
 
 class QState(NamedTuple):
@@ -20,6 +20,13 @@ class QState(NamedTuple):
 
     values: Float[Array, "O A"]
     updates: Int[Array, ""]
+
+
+class QPolicy(NamedTuple):
+    """Action values `[O, A]`, and ε."""
+
+    values: Float[Array, "O A"]
+    exploration: Float[Array, ""]
 
 
 class QLearning(Learner):
@@ -67,13 +74,17 @@ class QLearning(Learner):
         values = jnp.full((env.num_observations, env.num_actions), self.initial_value, float)
         return QState(values, jnp.zeros((), jnp.int32))
 
+    def policy(self, state: QState) -> QPolicy:
+        """The values, and ε."""
+        return QPolicy(state.values, self._exploration(state))
+
     def act(
-        self, env: Environment, policy: QState, memory: Any, obs: Any, legal: Bool[Array, " A"], key: Key[Array, ""]
+        self, env: Environment, policy: QPolicy, memory: Any, obs: Any, legal: Bool[Array, " A"], key: Key[Array, ""]
     ) -> tuple[Any, Any, Any]:
         """The best legal action, ties broken at random, or with probability ε any; consumes `key`."""
         explore_key, tie_key = jax.random.split(key)
         values = jnp.where(legal, policy.values[obs], -jnp.inf)
-        explore = jax.random.bernoulli(explore_key, self._exploration(policy))
+        explore = jax.random.bernoulli(explore_key, policy.exploration)
         candidates = legal & (explore | (values == values.max()))
         action = jax.random.categorical(tie_key, jnp.where(candidates, 0.0, -jnp.inf))
         return action.astype(jnp.int32), memory, ()

@@ -91,7 +91,7 @@ def test_the_derivatives_do_not_depend_on_the_critic():
 
 
 def test_every_look_ahead_step_and_the_outer_value_play_fresh_episodes():
-    """Each of them adds its own noise to ∂_0 V_0 = θ_1 + ... here; noise of one key would add up to a variance of 16."""
+    """Each of them adds its own noise to ∂_0 V_0 here; the noise of one key would add up to a variance of 16."""
 
     def value(params, key):
         noise = jax.random.normal(key)

@@ -1,0 +1,167 @@
+"""What `evaluate` and `crossplay` are asked for: positional arguments and flags. Imports no numerics."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import shaping
+from envs.registry import Parameter, did_you_mean
+from experiments.config import TRAIN, Command, Run, UserError, parse, read_yaml, resolve
+
+__all__ = ["BEST_RESPONSE", "NAIVE", "Entry", "crossplay_arguments", "evaluate_arguments"]
+
+NAIVE, BEST_RESPONSE = "reinforce", "ppo"
+"""Who of the standard panel learns: beside the focal player, and instead of it."""
+
+EVALUATE = f"""Replay a trained run on new seeds, and measure it against a standard panel.
+
+DIR is a run directory. Every seat plays what it has learned there and learns no more: evaluation seed s plays the
+policies of training seed s mod S, counted from the first, in all seats. The panel: each learner of the run, in its
+first seat, meets always_cooperate, always_defect, tit_for_tat and fresh naive learners ({NAIVE}) in all other seats;
+and a fresh {BEST_RESPONSE} learner takes its place among the trained others. What that gains over it bounds its
+exploitability from below, no more: a better response may exist. Prints tables and writes evaluation.json into DIR."""
+
+CROSSPLAY = """Play everyone against everyone, also against itself: training seed against training seed.
+
+An ENTRY is a run directory (DIR, or DIR#seat for another seat than 0) or the name of a learner; an existing directory
+wins over a name. Entries come before the flags. The row's player sits in seat 0, the column's in all others. An entry
+from a run has one policy for each of its seeds; a fixed strategy counts as one; a learner that learns is trained in
+place, for --steps steps against the other, once for each pair of seeds. The environment is that of the first run
+directory, or --env where all entries are names. Writes crossplay.csv, crossplay.json and two figures into a new
+directory.
+
+Example: python run.py crossplay runs/ipd-2-lolax2-1 runs/ipd-2-ppox2-1#1 tit_for_tat"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Who takes part in a cross-play.
+
+    Attributes:
+        text: as written on the command line.
+        label: in tables, files and figures; no two entries have the same.
+        name: of the learner; None for a trained policy.
+        path: directory of the run; None for a learner's name.
+        seat: of that run.
+    """
+
+    text: str
+    label: str
+    name: str | None = None
+    path: Path | None = None
+    seat: int = 0
+
+
+def evaluate_arguments(args: Sequence[str]) -> tuple[Path, Run, bool]:
+    """The run directory, what to play there (environment, new seeds, the panel's learners), and whether to.
+
+    Raises:
+        UserError: a mistake in the arguments.
+        SystemExit: `--help` (0), or a flag whose value is not of its type (2).
+    """
+    found, flags = _split(args)
+    if len(found) != 1 and not _asks_for_help(flags):
+        what = " ".join(found) or "none"
+        raise UserError(
+            f"evaluate takes one run directory, found {what}; expected such as: evaluate runs/ipd-2-lolax2-1"
+        )
+    trained, environment = _config(Path(found[0]), found[0]) if found else (Run(), {})
+    own = _flags(batch=trained.batch, steps=100, seeds=trained.seeds, seed=trained.seed + trained.seeds)
+    own["steps"] = replace(own["steps"], help="training steps of the fresh learners.")
+    own["seeds"] = replace(own["seeds"], help="how many new seeds; by default as many as the run has.")
+    own["seed"] = replace(own["seed"], help="the first new seed; by default the one after the last of the run.")
+    own["panel"] = Parameter("panel", "bool", True, "whether to play against the standard panel.")
+    fixed = {"env": trained.env, "players": trained.players}
+    command = Command("python run.py evaluate DIR", EVALUATE, own, fixed, (NAIVE, BEST_RESPONSE))
+    run, rest = resolve(command, flags, environment, f"{found[0]}/config.yaml" if found else "")
+    return Path(found[0]), run, rest["panel"]
+
+
+def crossplay_arguments(args: Sequence[str]) -> tuple[list[Entry], Run]:
+    """The entries, and what they play (environment, seeds, hyper-parameters of learners given by name).
+
+    Raises:
+        UserError: a mistake in the arguments.
+        SystemExit: `--help` (0), or a flag whose value is not of its type (2).
+    """
+    found, flags = _split(args)
+    if not found and not _asks_for_help(flags):
+        raise UserError(
+            "crossplay takes entries, run directories or learners; expected such as: "
+            "crossplay runs/ipd-2-lolax2-1 runs/ipd-2-ppox2-1#1 tit_for_tat"
+        )
+    entries = _labelled([_entry(text) for text in found])
+    own = _flags(env=Run.env, players=None, seeds=4, seed=Run.seed, steps=100, batch=Run.batch, episodes=Run.episodes)
+    own["out"] = replace(TRAIN.flags["out"], help="directory to write to; a new one below runs/ if not given.")
+    own["steps"] = replace(own["steps"], help="training steps of learners given by name.")
+    own["seeds"] = replace(own["seeds"], help="how many seeds of each learner given by name.")
+    fixed, environment, file = {}, {}, ""
+    first = next((entry for entry in entries if entry.path), None)
+    if first is not None and first.path is not None:
+        trained, environment = _config(first.path, first.text)
+        fixed, file = {"env": trained.env, "players": trained.players}, f"{first.path}/config.yaml"
+        for flag in fixed:
+            del own[flag]
+            if any(arg.split("=")[0] == f"--{flag}" for arg in flags):
+                raise UserError(
+                    f"--{flag} with a run directory: all play the {trained.env} of {first.text}; "
+                    "expected its parameters, such as --env.horizon, or entries that are names"
+                )
+    names = tuple(entry.name for entry in entries if entry.name)
+    command = Command("python run.py crossplay ENTRY [ENTRY ...]", CROSSPLAY, own, fixed, names)
+    return entries, resolve(command, flags, environment, file)[0]
+
+
+def _split(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Positional arguments, and the flags after them."""
+    end = next((place for place, arg in enumerate(args) if arg.startswith("-")), len(args))
+    return list(args[:end]), list(args[end:])
+
+
+def _asks_for_help(flags: Sequence[str]) -> bool:
+    return not {"-h", "--help"}.isdisjoint(flags)
+
+
+def _flags(**defaults: object) -> dict[str, Parameter]:
+    """Flags of training runs, with other defaults."""
+    return {name: replace(TRAIN.flags[name], default=default) for name, default in defaults.items()}
+
+
+def _config(path: Path, text: str) -> tuple[Run, dict[str, str]]:
+    """The run in `path`, and the parameters of its environment as flags."""
+    config = path / "config.yaml"
+    if not config.is_file():
+        raise UserError(f"{text}: holds no run; expected a directory with a config.yaml")
+    run, _ = parse(["--config", str(config)])
+    return run, {key: value for key, value in read_yaml(str(config)).items() if key.startswith("env.")}
+
+
+def _entry(text: str) -> Entry:
+    """`DIR`, `DIR#seat` or a learner's name."""
+    numbered = None if Path(text).is_dir() else re.fullmatch(r"(.+)#(\d+)", text)
+    path = Path(numbered[1] if numbered else text)
+    if text and path.is_dir():
+        label = path.resolve().name + (f"#{numbered[2]}" if numbered else "")
+        return Entry(text, label, None, path, int(numbered[2]) if numbered else 0)
+    names = shaping.names()
+    if text in names:
+        return Entry(text, text, text)
+    if "/" in text or "#" in text:
+        raise UserError(f"entry {text}: no such directory; expected a run directory, DIR#seat, or a learner's name")
+    raise UserError(
+        f"unknown entry {text!r}, neither a run directory nor a learner{did_you_mean(text, shaping.names())}"
+    )
+
+
+def _labelled(entries: list[Entry]) -> list[Entry]:
+    """The same entries, those with equal labels numbered."""
+    labels = [entry.label for entry in entries]
+    return [
+        replace(entry, label=f"{entry.label} ({labels[:place].count(entry.label) + 1})")
+        if labels.count(entry.label) > 1
+        else entry
+        for place, entry in enumerate(entries)
+    ]
