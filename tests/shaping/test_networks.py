@@ -83,7 +83,7 @@ def test_gradients_flow_through_time_or_stop_after_one_step():
     env = envs.make("ipd", players=2, horizon=4)
     moved = {}
     for gradient in ("through_time", "one_step"):
-        learner = shaping.make("ppo_gru", gradient=gradient, minibatches=1, epochs=1, entropy=0.0)
+        learner = shaping.make("ppo_gru", gradient=gradient, minibatches=1, epochs=1, entropy=0.0, normalize=False)
         match = shaping.Match.of(env, [learner] * 2, batch=2)
         states = shaping.init(match, jax.random.key(0))
         (seats,), _ = shaping.episode(match, shaping.policies(match, states), jax.random.key(1))
