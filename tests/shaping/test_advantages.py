@@ -52,6 +52,13 @@ def written_out(reward, value, terminated, discount, gae_lambda):
     return advantage
 
 
+def everybodys(context, value):
+    """Advantages `[T, B, n]` of episodes that do not end."""
+    reward, value = np.asarray(context.record.reward), np.asarray(value)
+    one = lambda j: written_out(reward[..., j], value[..., j], np.zeros((T, B)), GAMMA, LAMBDA)  # noqa: E731
+    return np.stack([one(j) for j in range(N)], axis=-1)
+
+
 @pytest.mark.parametrize("gae_lambda", [0.0, 0.8, 1.0])
 def test_generalised_advantages_are_the_sums(gae_lambda):
     reward, value = np.asarray(normal(2, T, B)), np.asarray(normal(3, T + 1, B))
@@ -91,13 +98,7 @@ def test_nothing_counts_after_the_end_of_an_episode():
 class TestAlignment:
     def advantages(self):
         context, value = experience(), normal(8, T + 1, B, N)
-        own = [
-            written_out(
-                np.asarray(context.record.reward[..., j]), np.asarray(value[..., j]), np.zeros((T, B)), GAMMA, LAMBDA
-            )
-            for j in range(N)
-        ]
-        return context, value, np.stack(own, axis=-1)
+        return context, value, everybodys(context, value)
 
     def test_rule_of_the_paper(self):
         context, value, a = self.advantages()
@@ -125,21 +126,15 @@ class TestAlignment:
 
 
 def test_opponent_q_is_the_gradient_of_the_opponents_policies():
-    """∂/∂ log π(a_k) of Σ_t A_t (log π(a_t) + w Σ_j log p_j(b_t)), p_j a softmax in which the return of the action taken
-    depends on the own later actions."""
+    """∂/∂ log π(a_k) of Σ_t A_t (log π(a_t) + w Σ_j log p_j(b_t)).
+
+    In the softmax p_j the value of the action taken is its return, which depends on the own later actions.
+    """
     estimator = OpponentQ(GAMMA, LAMBDA, opponent_weight=0.6, temperature=1.7)
     context = experience()
     value = normal(9, T + 1, B, estimator.critics(context.env))
     estimate = estimator(context, value)
-    advantage = np.stack(
-        [
-            written_out(
-                np.asarray(context.record.reward[..., j]), np.asarray(value[..., j]), np.zeros((T, B)), GAMMA, LAMBDA
-            )
-            for j in range(N)
-        ],
-        axis=-1,
-    )
+    advantage = everybodys(context, value)
     choices = value[:-1, :, N:].reshape(T, B, N - 1, 2)
     taken = context.record.action[..., 1:]
 
