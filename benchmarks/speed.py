@@ -1,8 +1,8 @@
-"""Speed of environments and of exact learners: `python benchmarks/speed.py`.
+"""Speed of environments and learners: `python benchmarks/speed.py`.
 
 All measurements are interleaved in one process, repeated, and reported as medians with the spread, so that other load
-on the machine hits all of them alike. Reference figures are quoted, not run: Pax (ucl-dark/pax) and the notebook of
-stable opponent shaping in PyTorch, both on two idle CPU cores.
+on the machine hits all of them alike. Reference figures are quoted, not run: Pax (ucl-dark/pax), JaxMARL and the
+notebook of stable opponent shaping in PyTorch, all on two idle CPU cores.
 """
 
 from __future__ import annotations
@@ -25,31 +25,43 @@ import envs
 import shaping
 
 PAX_STEPS = {256: {2: 18.3e6, 3: 10.4e6, 4: 10.1e6, 5: 11.0e6}, 65536: {2: 10.6e6, 3: 8.5e6, 4: 6.9e6, 5: 7.0e6}}
+COIN_STEPS = {256: 1.22e6, 4096: 1.13e6, 65536: 1.11e6}  # the faster of Pax and JaxMARL
+TRAINING_STEPS = {
+    ("ppo_gru", 3): 99e3,
+    ("ppo_gru", 4): 71e3,
+    ("ppo_gru", 5): 47e3,
+    ("tabular", 2): 437e3,
+    ("ppo", 2): 196e3,
+}  # of Pax, all seats alike
 NOTEBOOK_LOLA_UPDATES = 500.0  # one 2-player seed
 PLAYERS, BATCHES = (2, 3, 4, 5), (256, 4096, 65536)
 
 
-def fair_coins(words: Any, shape: tuple[int, ...]) -> Any:
-    """Independent actions 0 or 1, 32 from each random word."""
-    bits = (words[None] >> jnp.arange(32, dtype=jnp.uint32)[:, None]) & 1
+def actions_of(words: Any, shape: tuple[int, ...], actions: int) -> Any:
+    """Independent uniform actions, 2 or 4 of them, as many from each random word as it has bits for."""
+    width = actions.bit_length() - 1
+    bits = (words[None] >> jnp.arange(0, 32, width, dtype=jnp.uint32)[:, None]) & (actions - 1)
     return bits.astype(jnp.int32).reshape(-1)[: int(np.prod(shape))].reshape(shape)
 
 
 @partial(jax.jit, static_argnums=(2, 3, 4))
 def play_randomly(env: Any, key: Any, batch: int, steps: int, unroll: int) -> Any:
     """`steps` steps of `batch` environments; rewards and observations are summed, so that nothing is optimised away."""
-    reset_key, key = jax.random.split(key)
+    reset_key, key, env_key = jax.random.split(key, 3)
     state, obs = jax.vmap(env.reset)(jax.random.split(reset_key, batch))
-    words = jax.random.bits(key, (steps, -(-batch * env.num_players // 32)), jnp.uint32)  # the chunk's numbers at once
+    per_word = 32 // (env.num_actions.bit_length() - 1)
+    words = jax.random.bits(key, (steps, -(-batch * env.num_players // per_word)), jnp.uint32)  # the chunk's at once
+    keys = jax.random.split(env_key, (steps, batch))  # not computed for games without randomness
 
-    def step(carry: Any, words: Any) -> tuple[Any, None]:
+    def step(carry: Any, drawn: Any) -> tuple[Any, None]:
         state, rewards, seen = carry
-        actions = fair_coins(words, (batch, env.num_players))
-        state, timestep = jax.vmap(env.step, in_axes=(0, 0, None))(state, actions, key)
+        words, keys = drawn
+        actions = actions_of(words, (batch, env.num_players), env.num_actions)
+        state, timestep = jax.vmap(env.step)(state, actions, keys)
         return (state, rewards + timestep.reward, seen + timestep.obs), None
 
     start = (state, jnp.zeros((batch, env.num_players)), jnp.zeros_like(obs))
-    return jax.lax.scan(step, start, words, unroll=unroll)[0]
+    return jax.lax.scan(step, start, (words, keys), unroll=unroll)[0]
 
 
 @partial(jax.jit, static_argnums=3)
@@ -72,6 +84,29 @@ def environment_cases() -> dict[str, tuple[Callable[[], Any], float, float | Non
             reference = PAX_STEPS.get(batch, {}).get(players)
             run = partial(play_randomly, env, jax.random.key(0), batch, steps, 2 if batch < 4096 else 1)
             cases[f"ipd n = {players}, batch {batch}"] = (run, batch * steps, reference)
+    for batch in BATCHES:
+        steps = max(50, 2**18 // batch)
+        env = envs.make("coin_game", horizon=steps)
+        run = partial(play_randomly, env, jax.random.key(0), batch, steps, 1)
+        cases[f"coin_game n = 2, batch {batch}"] = (run, batch * steps, COIN_STEPS[batch])
+    return cases
+
+
+def training_cases() -> dict[str, tuple[Callable[[], Any], float, float | None]]:
+    """Name → (what to time, environment steps in it, reference steps a second): 100 environments x 100 steps an update.
+
+    The last four show how the cost grows with equal seats.
+    """
+    cases: dict[str, tuple[Callable[[], Any], float, float | None]] = {}
+    settings = [(*case, "ipd") for case in TRAINING_STEPS] + [("ppo", n, "cournot") for n in (2, 4, 8, 16)]
+    for learner, players, game in settings:
+        env = envs.make(game, players=players, horizon=100)
+        match = shaping.Match.of(env, [shaping.make(learner)] * players, batch=100)
+        keys = jax.vmap(jax.random.key)(jnp.arange(1))
+        states = jax.vmap(partial(shaping.init, match))(keys)
+        run = partial(learn, match, states, keys, 2)
+        reference = TRAINING_STEPS.get((learner, players)) if game == "ipd" else None
+        cases[f"{learner} on {game} n = {players}, environment steps"] = (run, 2 * 100 * 100, reference)
     return cases
 
 
@@ -123,7 +158,7 @@ def main() -> None:
     load, device = os.getloadavg()[0], jax.devices()[0].device_kind
     title = f"{device} ({platform.machine()}, {os.cpu_count()} cores), jax {jax.__version__}"
     print(f"{title}; load average before {load:.2f}; medians of {args.repeats} interleaved runs\n")
-    rows = measure(environment_cases() | learner_cases(), args.repeats)
+    rows = measure(environment_cases() | training_cases() | learner_cases(), args.repeats)
     print("| case | per second | spread | reference | ratio | first call, s |\n|---|---|---|---|---|---|")
     for row in rows:
         reference, ratio = (f"{row['reference']:,.0f}", f"{row['ratio']:.1f}") if row["reference"] else ("", "")
