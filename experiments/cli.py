@@ -7,9 +7,14 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from envs.registry import Registry, did_you_mean
-from experiments.config import UserError, parse
+from experiments.commands import crossplay_arguments, evaluate_arguments
+from experiments.config import FaultError, UserError, parse
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["main"]
 
@@ -25,6 +30,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except FaultError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # the reader has gone, e.g. `python run.py list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -36,11 +44,27 @@ def main(args: Sequence[str] | None = None) -> int:
 def _train(args: list[str]) -> int:
     run, resume = parse(args)
     _use_compilation_cache()
-    from rich.console import Console
-
     from experiments.train import train  # imports JAX
 
-    return train(run, resume, shlex.join(["python", "run.py", *args]), Console(highlight=False, markup=False))
+    return train(run, resume, _written(args), _console())
+
+
+def _evaluate(args: list[str]) -> int:
+    directory, run, panel = evaluate_arguments(args)
+    _use_compilation_cache()
+    from experiments.evaluate import evaluate  # imports JAX
+
+    evaluate(directory, run, panel, _written(["evaluate", *args]), _console())
+    return 0
+
+
+def _crossplay(args: list[str]) -> int:
+    entries, run = crossplay_arguments(args)
+    _use_compilation_cache()
+    from experiments.crossplay import crossplay  # imports JAX
+
+    crossplay(entries, run, _written(["crossplay", *args]), _console())
+    return 0
 
 
 def _list(args: list[str]) -> int:
@@ -52,6 +76,16 @@ def _list(args: list[str]) -> int:
     for title, registry in (("environments (--env)", envs.REGISTRY), ("learners (--learners)", shaping.REGISTRY)):
         _print_registry(title, registry)
     return 0
+
+
+def _written(args: Sequence[str]) -> str:
+    return shlex.join(["python", "run.py", *args])
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False)
 
 
 def _print_registry(title: str, registry: Registry) -> None:
@@ -80,4 +114,9 @@ def _use_compilation_cache() -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"train": _train, "list": _list}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "list": _list,
+    "evaluate": _evaluate,
+    "crossplay": _crossplay,
+}
