@@ -228,6 +228,7 @@ def test_the_console_has_the_matrix_and_one_sentence(fixed):
     assert f"written: {out}" in text
 
 
+@pytest.mark.slow
 def test_a_learner_given_by_its_name_is_trained_against_each_other(tmp_path, capsys, adam):
     learned = crossplay(tmp_path / "out", *TRAINED, "--reinforce.learning_rate", "0.1")
     found = by_name(learned)
