@@ -226,6 +226,7 @@ def _check_two_actions(strategy: Learner, env: Environment) -> None:
 
 
 def check_symmetric(strategy: Learner, env: Environment) -> None:
+    """Raise unless `env` is a matrix game with two actions a player that pays all seats alike."""
     _check_two_actions(strategy, env)
     assert isinstance(env, MatrixGame), "checked above"
     n = env.num_players
