@@ -28,6 +28,8 @@ from experiments.sides import advance
 from experiments.trained import load
 from shaping import Frozen, Match
 
+pytestmark = pytest.mark.slow  # dozens of programs to compile
+
 ROOT = Path(__file__).parents[2]
 HORIZON = 10
 SHORT = ["--env.horizon", str(HORIZON)]

@@ -18,6 +18,8 @@ from experiments.commands import evaluate_arguments
 from experiments.evaluate import FILE, PANEL, Replay
 from experiments.trained import load
 
+pytestmark = pytest.mark.slow  # dozens of programs to compile
+
 ROOT = Path(__file__).parents[2]
 HORIZON = 10
 SEEDS = 3

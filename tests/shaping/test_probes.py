@@ -127,7 +127,10 @@ def test_the_probe_conforms():
         check_env(Probe(float(kind)))
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+SLOW = {"pola_dice", "lola_dice"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in LEARNERS])
 class TestProbes:
     def test_value_of_a_reward_and_not_of_what_follows_the_end(self, name, solved):
         np.testing.assert_allclose(solved(name)[0][VALUE], 1.0, atol=0.1)
