@@ -93,7 +93,10 @@ class Exact(Objective):
             ValueError: not a matrix game, or one with too many joint actions.
         """
         if not isinstance(env, MatrixGame):
-            raise ValueError(f"the exact objective is for matrix games, not for {type(env).__name__}")
+            raise ValueError(
+                f"the exact objective is for matrix games, not for {type(env).__name__}: try a learner that samples, "
+                "such as ppo or lola_dice"
+            )
         if env.num_actions < 2:
             raise ValueError("every player has one action, nothing can be learned: expected at least 2 actions")
         if env.num_joint_actions > MAX_JOINT_ACTIONS:
