@@ -14,17 +14,10 @@ from envs import Environment
 from envs.validation import require_choice, require_range
 from shaping.advantages import Advantages, per_step
 from shaping.distributions import entropy, log_probability, sample_action
-from shaping.learner import Context, Learner, Replay, Trajectory
-from shaping.networks import ActorCriticNetwork, replay
+from shaping.learner import Context
+from shaping.networks import ActorCriticNetwork, NetworkLearner, NetworkState
 
-__all__ = ["ActorCritic", "ActorCriticState"]
-
-
-class ActorCriticState(NamedTuple):
-    """Parameters of the network, and the state of the optimiser."""
-
-    params: Any
-    optimizer: Any
+__all__ = ["ActorCritic"]
 
 
 class Sample(NamedTuple):
@@ -42,7 +35,7 @@ class Sample(NamedTuple):
     memory: Any
 
 
-class ActorCritic(Learner):
+class ActorCritic(NetworkLearner):
     """Policy gradient with a learned critic; for more than one epoch proximal (PPO).
 
     With the ratio ρ = π(a|h) / π_old(a|h), the advantage  and the return R = Â + V_old, every gradient step descends
@@ -73,7 +66,7 @@ class ActorCritic(Learner):
         gradient: of recurrent networks: "through_time" over the episode, or "one_step".
     """
 
-    network: ActorCriticNetwork
+    network: ActorCriticNetwork  # pyright: ignore[reportIncompatibleVariableOverride]
     estimator: Advantages
     learning_rate: float = 0.01
     optimizer: Literal["adam", "sgd"] = struct.field(default="adam", pytree_node=False)
@@ -116,18 +109,10 @@ class ActorCritic(Learner):
                 f"(--batch {batch}{'' if self._through_time else f' x horizon {env.horizon}'})"
             )
 
-    def init(self, env: Environment, key: Key[Array, ""]) -> ActorCriticState:
+    def init(self, env: Environment, key: Key[Array, ""]) -> NetworkState:
         """A fresh network and optimiser; consumes `key`."""
         params = self.network.init(env, key, self.estimator.critics(env))
-        return ActorCriticState(params, self._optimizer().init(params))
-
-    def policy(self, state: ActorCriticState) -> Any:
-        """The network's parameters."""
-        return state.params
-
-    def memory(self, env: Environment, policy: Any) -> Any:
-        """That of the network."""
-        return self.network.memory(policy)
+        return NetworkState(params, self._optimizer().init(params))
 
     def act(
         self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Any, key: Key[Array, ""]
@@ -138,24 +123,21 @@ class ActorCritic(Learner):
         kept = memory if self.network.memory_size and not self._through_time else ()
         return action, after, (log_prob, output.value, kept)
 
-    def replay(self, env: Environment, policy: Any, trajectory: Trajectory) -> Replay:
-        """Log-probabilities and the own values."""
-        action, value = replay(self.network, env, policy, trajectory)
-        return Replay(log_probability(env, action, trajectory.action), value[..., 0] / self._scale(env), action)
+    def critic_scale(self, env: Environment) -> Array:
+        """That of one reward."""
+        return per_step(self.estimator.discount, env.horizon)
 
-    def update(
-        self, state: ActorCriticState, context: Context, key: Key[Array, ""]
-    ) -> tuple[ActorCriticState, dict[str, Any]]:
+    def update(self, state: NetworkState, context: Context, key: Key[Array, ""]) -> tuple[NetworkState, dict[str, Any]]:
         """`epochs` passes of gradient steps over the experience."""
         sample = self._sample(state.params, context)
         gradient = jax.grad(self._loss, argnums=1, has_aux=True)
 
-        def descend(state: ActorCriticState, batch: Sample) -> tuple[ActorCriticState, Any]:
+        def descend(state: NetworkState, batch: Sample) -> tuple[NetworkState, Any]:
             grads, metrics = gradient(context.env, state.params, batch)
             step, optimizer = self._optimizer().update(grads, state.optimizer, state.params)
-            return ActorCriticState(optax.apply_updates(state.params, step), optimizer), metrics
+            return NetworkState(optax.apply_updates(state.params, step), optimizer), metrics
 
-        def epoch(state: ActorCriticState, key: Key[Array, ""]) -> tuple[ActorCriticState, Any]:
+        def epoch(state: NetworkState, key: Key[Array, ""]) -> tuple[NetworkState, Any]:
             return jax.lax.scan(descend, state, self._shuffle(sample, key))
 
         if self.epochs * self.minibatches == 1:
@@ -167,15 +149,11 @@ class ActorCritic(Learner):
         t = context.trajectory
         assert t is not None
         log_prob, value, memory = t.aux
-        scale = self._scale(context.env)
+        scale = self.critic_scale(context.env)
         last = self._value(context.env, params, t.last_memory, t.last_obs)
         estimate = self.estimator(context, jnp.concatenate([value, last[None]]) / scale)
         estimate = estimate._replace(target=estimate.target * scale)
         return Sample(t.obs, t.legal, t.action, log_prob, value, *estimate, t.valid, memory)
-
-    def _scale(self, env: Environment) -> Array:
-        """Critics learn discounted sums times this."""
-        return per_step(self.estimator.discount, env.horizon)
 
     def _value(self, env: Environment, params: Any, memory: Any, obs: Any) -> Array:
         """Values `[B, K]` of the observations after the last step."""

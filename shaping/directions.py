@@ -121,7 +121,9 @@ class Pola(Direction):
     gradient is taken. β_in = 0 is outer POLA; β_out = 0, one proximal step and no Adam are LOLA. D is the divergence of
     the objective, averaged over all observations or over the visited steps.
 
-    Deviations: the paper takes steps until the divergence settles, we take a fixed number; all n - 1 others respond.
+    Departures: the paper takes steps until the divergence settles, we take a fixed number; all n - 1 others respond;
+    its code penalises the sum over observations of the reverse divergence, D(π(θ_i) ‖ π(θ_i')), so that its penalty is
+    1 / observations of ours.
     Source: Zhao et al. 2022, arXiv 2210.10125.
 
     Attributes:
@@ -134,13 +136,13 @@ class Pola(Direction):
         adam: whether the own ascent is Adam, or plain.
     """
 
-    lookahead_rate: float = 0.1
-    lookahead_steps: int = struct.field(default=2, pytree_node=False)
-    inner_penalty: float = 1.0
-    proximal_rate: float = 0.1
-    proximal_steps: int = struct.field(default=20, pytree_node=False)
-    outer_penalty: float = 1.0
-    adam: bool = struct.field(default=True, pytree_node=False)
+    lookahead_rate: float = 1.0
+    lookahead_steps: int = struct.field(default=1, pytree_node=False)
+    inner_penalty: float = 0.0
+    proximal_rate: float = 0.2
+    proximal_steps: int = struct.field(default=50, pytree_node=False)
+    outer_penalty: float = 1.5
+    adam: bool = struct.field(default=False, pytree_node=False)
 
     def __post_init__(self) -> None:
         """Check ranges."""

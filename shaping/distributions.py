@@ -21,10 +21,14 @@ from envs import Environment
 __all__ = ["Gaussian", "distribution", "entropy", "kl_divergence", "log_probability", "sample_action"]
 
 WRITTEN_OUT = 16  # actions; above that a reduction
+EDGE = 1e-6  # of the range, nearer to whose ends single precision cannot tell actions apart
 
 
 class Gaussian(NamedTuple):
-    """Parameters of a continuous action, in units of half its range around the middle: `mean`, `log_std` `[..., d]`."""
+    """Parameters `[..., d]` of a continuous action: its place in its range is the logistic function of a Gaussian.
+
+    So no action is out of range, and far from the middle there still is something to learn.
+    """
 
     mean: Float[Array, "*batch d"]
     log_std: Float[Array, "*batch d"]
@@ -33,7 +37,7 @@ class Gaussian(NamedTuple):
 def sample_action(env: Environment, action: Any, key: Key[Array, ""]) -> tuple[Any, Any]:
     """An action, in the units of the environment, and its log-probability; consumes `key`.
 
-    The density of a continuous action is that of the Gaussian in its own units; the environment clips.
+    The density of a continuous action is that of the Gaussian, before the logistic function.
 
     Args:
         env: whose actions they are.
@@ -41,9 +45,10 @@ def sample_action(env: Environment, action: Any, key: Key[Array, ""]) -> tuple[A
         key: of the one draw.
     """
     if isinstance(action, Gaussian):
-        drawn = jax.lax.stop_gradient(distribution(action).sample(seed=key))
         low, high = env.action_range
-        return low + (high - low) * (drawn + 1) / 2, distribution(action).log_prob(drawn)
+        drawn = distribution(action).sample(seed=key)
+        taken = jax.lax.stop_gradient(low + (high - low) * jax.nn.sigmoid(drawn))
+        return taken, log_probability(env, action, taken)
     log_probs = _log_probs(action)
     cumulative = list(_running_sums([jnp.exp(p) for p in log_probs]))
     threshold = jax.random.uniform(key) * cumulative[-1]  # below the last sum, so that what has no mass is never drawn
@@ -55,12 +60,13 @@ def log_probability(env: Environment, action: Any, taken: Any) -> Float[Array, .
     """Log-probabilities under logits `[..., A]` or a `Gaussian` of actions `taken`, in the units of the environment."""
     if isinstance(action, Gaussian):
         low, high = env.action_range
-        return distribution(action).log_prob(2 * (taken - low) / (high - low) - 1)
+        place = jnp.clip((taken - low) / (high - low), EDGE, 1 - EDGE)
+        return distribution(action).log_prob(jax.scipy.special.logit(place))
     return _pick(_log_probs(action), taken)
 
 
 def entropy(action: Any) -> Float[Array, ...]:
-    """Entropy of logits `[..., A]`, or differential entropy of a `Gaussian` in its own units."""
+    """Entropy of logits `[..., A]`, or differential entropy of a `Gaussian`, before the logistic function."""
     if isinstance(action, Gaussian):
         return distribution(action).entropy()
     return -_sum([jnp.exp(p) * p for p in _log_probs(action)])

@@ -13,21 +13,14 @@ from jaxtyping import Array, Bool, Key
 from envs import Environment
 from envs.validation import require_choice, require_range
 from shaping.directions import Direction
-from shaping.distributions import log_probability, sample_action
-from shaping.learner import Context, Learner, Replay, Trajectory
-from shaping.networks import Network, replay
+from shaping.distributions import sample_action
+from shaping.learner import Context
+from shaping.networks import Network, NetworkLearner, NetworkState
 from shaping.objectives import Objective
 
-__all__ = ["GradientLearner", "GradientState"]
+__all__ = ["GradientLearner"]
 
 OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam}
-
-
-class GradientState(NamedTuple):
-    """Parameters of the network, and the state of the optimiser."""
-
-    params: Any
-    optimizer: Any
 
 
 class Bound(NamedTuple):
@@ -45,7 +38,7 @@ class Bound(NamedTuple):
         return self.objective.with_divergence(self.match, params, reference, key)
 
 
-class GradientLearner(Learner):
+class GradientLearner(NetworkLearner):
     """Climb an objective in a direction: θ_i ← θ_i + step along `direction(objective.value, θ, i)`.
 
     Any direction on any objective with any optimiser. A critic of the network, if it has one, learns the discounted
@@ -89,18 +82,10 @@ class GradientLearner(Learner):
         self.objective.check(env)
         self.network.check(env)
 
-    def init(self, env: Environment, key: Key[Array, ""]) -> GradientState:
+    def init(self, env: Environment, key: Key[Array, ""]) -> NetworkState:
         """Fresh parameters and a fresh optimiser; consumes `key`."""
         params = self.network.init(env, key)
-        return GradientState(params, self._optimizer().init(params))
-
-    def policy(self, state: GradientState) -> Any:
-        """The parameters."""
-        return state.params
-
-    def memory(self, env: Environment, policy: Any) -> Any:
-        """That of the network."""
-        return self.network.memory(policy)
+        return NetworkState(params, self._optimizer().init(params))
 
     def act(
         self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Bool[Array, " A"], key: Key[Array, ""]
@@ -109,17 +94,11 @@ class GradientLearner(Learner):
         output, memory = self.network.step(env, policy, memory, obs, legal)
         return sample_action(env, output.action, key)[0], memory, ()
 
-    def replay(self, env: Environment, policy: Any, trajectory: Trajectory) -> Replay:
-        """Log-probabilities and values."""
-        action, critics = replay(self.network, env, policy, trajectory)
-        value = (
-            critics[..., 0] / self.objective.critic_scale(env) if critics.shape[-1] else jnp.zeros(critics.shape[:2])
-        )
-        return Replay(log_probability(env, action, trajectory.action), value, action)
+    def critic_scale(self, env: Environment) -> float | Array:
+        """That of the objective."""
+        return self.objective.critic_scale(env)
 
-    def update(
-        self, state: GradientState, context: Context, key: Key[Array, ""]
-    ) -> tuple[GradientState, dict[str, Any]]:
+    def update(self, state: NetworkState, context: Context, key: Key[Array, ""]) -> tuple[NetworkState, dict[str, Any]]:
         """One step of the optimiser along the direction."""
         match, policies = context.match, context.policies
         assert policies is not None, "a learner that sees policies is shown them"
@@ -135,7 +114,7 @@ class GradientLearner(Learner):
             descent = jax.tree.map(lambda d, g: d + self.value_coefficient * g, descent, gradient)
             metrics["value_error"] = error
         step, optimizer = self._optimizer().update(descent, state.optimizer, state.params)
-        return GradientState(optax.apply_updates(state.params, step), optimizer), metrics
+        return NetworkState(optax.apply_updates(state.params, step), optimizer), metrics
 
     def _optimizer(self) -> optax.GradientTransformation:
         return OPTIMIZERS[self.optimizer](self.learning_rate)

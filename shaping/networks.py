@@ -21,11 +21,11 @@ from jaxtyping import Array, Float, Key
 
 from envs import Environment
 from envs.validation import require_choice, require_range
-from shaping.distributions import Gaussian
-from shaping.learner import Trajectory
+from shaping.distributions import Gaussian, log_probability
+from shaping.learner import Learner, Replay, Trajectory
 from shaping.objectives import ILLEGAL_LOGIT, action_logits
 
-__all__ = ["ActorCriticNetwork", "LogitTable", "Network", "Output", "replay"]
+__all__ = ["ActorCriticNetwork", "LogitTable", "Network", "NetworkLearner", "NetworkState", "Output"]
 
 
 LARGE_BOARD = 25  # cells up to which dense layers are at least as good, and compile ten times as fast
@@ -166,21 +166,46 @@ class ActorCriticNetwork(struct.PyTreeNode):
 Network = LogitTable | ActorCriticNetwork
 
 
-def replay(network: Network, env: Environment, params: Any, trajectory: Trajectory) -> tuple[Any, Array]:
-    """What `network` with `params` says of an own trajectory.
+class NetworkState(NamedTuple):
+    """Parameters of a network, and the state of their optimiser."""
 
-    Returns:
-        `Output.action` of its steps, leaves `[T, B, ...]`, and `Output.value` of its observations, the last one
-        included, `[T + 1, B, K]`.
+    params: Any
+    optimizer: Any
+
+
+class NetworkLearner(Learner):
+    """What learners with a network have in common: its parameters are the policy, and replay trajectories.
+
+    Attributes:
+        network: what acts, and holds the parameters.
     """
-    fresh, everything = network.memory(params), jnp.ones(env.num_actions, bool)
 
-    def one(obs: Any, legal: Any, last_obs: Any) -> tuple[Any, Array]:
-        output, memory = network.unroll(env, params, fresh, obs, legal)
-        last, _ = network.step(env, params, memory, last_obs, everything)
-        return output.action, jnp.concatenate([output.value, last.value[None]])
+    network: Network
 
-    return jax.vmap(one, (1, 1, 0), 1)(trajectory.obs, trajectory.legal, trajectory.last_obs)
+    def policy(self, state: NetworkState) -> Any:
+        """The parameters."""
+        return state.params
+
+    def memory(self, env: Environment, policy: Any) -> Any:
+        """That of the network."""
+        return self.network.memory(policy)
+
+    def critic_scale(self, env: Environment) -> float | Array:
+        """What takes discounted sums to the scale on which the network's critics learn them."""
+        raise NotImplementedError
+
+    def replay(self, env: Environment, policy: Any, trajectory: Trajectory) -> Replay:
+        """Log-probabilities of the actions, and values of the first critic; 0 where there is none."""
+        fresh, everything = self.network.memory(policy), jnp.ones(env.num_actions, bool)
+
+        def one(obs: Any, legal: Any, last_obs: Any) -> tuple[Any, Array]:
+            output, memory = self.network.unroll(env, policy, fresh, obs, legal)
+            last, _ = self.network.step(env, policy, memory, last_obs, everything)
+            return output.action, jnp.concatenate([output.value, last.value[None]])
+
+        action, values = jax.vmap(one, (1, 1, 0), 1)(trajectory.obs, trajectory.legal, trajectory.last_obs)
+        own = values[..., 0] if values.shape[-1] else jnp.zeros(values.shape[:-1])
+        return Replay(log_probability(env, action, trajectory.action), own / self.critic_scale(env), action)
 
 
 def _masked(action: Any, legal: Any) -> Any:

@@ -18,7 +18,7 @@ DISCOUNT, HORIZON, BATCH, DRAWS = 0.6, 24, 64, 512  # 0.6^24 = 5e-6: the horizon
 
 def table_match(players, **dice):
     env = envs.make("ipd", players=players, discount=DISCOUNT, horizon=HORIZON)
-    learner = GradientLearner(Dice(discount=DISCOUNT, **dice), Naive(), LogitTable())
+    learner = GradientLearner(objective=Dice(discount=DISCOUNT, **dice), direction=Naive(), network=LogitTable())
     return Match.of(env, [learner] * players, batch=BATCH)
 
 
@@ -73,7 +73,7 @@ def test_directions_do_not_know_which_objective_they_are_on(direction):
 def test_the_derivatives_do_not_depend_on_the_critic():
     """A baseline changes the variance, not the mean: here one of large random values."""
     env = envs.make("ipd", players=2, discount=DISCOUNT, horizon=HORIZON)
-    learner = GradientLearner(Dice(discount=DISCOUNT), Naive(), ActorCriticNetwork())
+    learner = GradientLearner(objective=Dice(discount=DISCOUNT), direction=Naive(), network=ActorCriticNetwork())
     match = Match.of(env, [learner] * 2, batch=BATCH)
     logits = tables(match)[0]
     kernel = jnp.concatenate([logits, jnp.zeros_like(logits)], axis=-1)

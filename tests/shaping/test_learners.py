@@ -31,7 +31,7 @@ REFUSED = {
     "cournot": EXACT | {"q_learning", "tabular", "loqa"} | NEEDS_DILEMMA,
 }
 FIELDS = {
-    "pola_dice": {"proximal_steps": 1, "lookahead_steps": 1},
+    "pola_dice": {"proximal_steps": 1},
     ("pola_dice", "cournot"): {"lookahead_rate": 1e-6, "proximal_rate": 1e-3},  # profits are in the thousands
     ("lola_dice", "cournot"): {"lookahead_rate": 1e-6},
 }
@@ -95,6 +95,7 @@ def test_every_learner_trains_through_the_same_loop(game, name):
     assert max(moved) > 1e-5, "nothing was learned"
 
 
+@pytest.mark.slow
 def test_the_match_of_the_readme_takes_any_mixture():
     env = envs.make("ipd", players=5, horizon=4)
     names = ["ppo_gru", "tit_for_tat", "reinforce", "lola_dice", "q_learning"]
@@ -137,7 +138,13 @@ def test_a_learner_looks_at_nothing_but_what_it_may(name):
     chex.assert_tree_all_finite(clean)
 
 
-@pytest.mark.parametrize("names", [("tabular", "ppo_gru", "tabular"), ("q_learning", "tabular", "q_learning")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("q_learning", "tabular", "q_learning"),
+        pytest.param(("tabular", "ppo_gru", "tabular"), marks=pytest.mark.slow),
+    ],
+)
 def test_grouped_equals_ungrouped(names):
     """Bit for bit at the start and in play, which have no sums over a batch; updates to the rounding of such sums."""
     grouped = seated("ipd", names)

@@ -37,7 +37,7 @@ def seated(name, env):
 
 
 @pytest.mark.parametrize("game", GAMES)
-@pytest.mark.parametrize("name", ["naive", "lookahead", "lola"])
+@pytest.mark.parametrize("name", ["naive", pytest.param("lookahead", marks=pytest.mark.slow), "lola"])
 class TestContract:
     def test_states_keep_their_structure_and_a_second_call_does_not_retrace(self, name, game):
         env = envs.make(game, **GAMES[game])
@@ -90,7 +90,8 @@ class TestContract:
 
 
 @pytest.mark.parametrize(
-    "names", [("lola", "naive", "lola"), ("naive", "lola", "naive"), ("lookahead", "lola", "naive")]
+    "names",
+    [("lola", "naive", "lola"), pytest.param(("lookahead", "lola", "naive"), marks=pytest.mark.slow)],
 )
 def test_seats_group_in_any_order(names):
     """Grouped equals ungrouped: the same initial states bit for bit, the same update to rounding."""

@@ -162,7 +162,20 @@ def test_continuous_actions_are_in_the_units_of_the_environment():
         spread = entropy(action)
     low, high = env.action_range
     assert drawn.shape == (20_000, 1)
-    np.testing.assert_allclose(drawn.mean(), low + (high - low) * 0.6, rtol=0.01)
-    np.testing.assert_allclose(drawn.std(), (high - low) / 2 * np.exp(-1.5), rtol=0.03)
+    assert drawn.min() > low
+    assert drawn.max() < high
+    place = np.asarray((drawn - low) / (high - low), np.float64)
+    logits = np.log(place / (1 - place))
+    np.testing.assert_allclose(logits.mean(), 0.2, atol=0.01)
+    np.testing.assert_allclose(logits.std(), np.exp(-1.5), rtol=0.03)
     np.testing.assert_allclose(log_prob, again, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(spread, 0.5 * np.log(2 * np.pi * np.e) - 1.5, rtol=1e-5)
+
+
+def test_continuous_actions_at_the_ends_of_their_range_are_finite():
+    env = envs.make("cournot", players=2)
+    far = Gaussian(jnp.array([60.0]), jnp.array([0.0]))
+    taken, log_prob = sample_action(env, far, jax.random.key(0))
+    assert float(taken[0]) == env.action_range[1]
+    slope = jax.grad(lambda mean: log_probability(env, far._replace(mean=mean), taken))(far.mean)
+    chex.assert_tree_all_finite((log_prob, slope))

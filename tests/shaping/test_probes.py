@@ -83,7 +83,13 @@ LEARNERS = {
     "advantage_alignment": {"learning_rate": 0.05, "entropy": 0.0},
     "loqa": {"learning_rate": 0.1, "entropy": 0.0},
     "lola_dice": {"learning_rate": 0.1},
-    "pola_dice": {"proximal_steps": 2, "outer_penalty": 0.1, "proximal_rate": 0.05},
+    "pola_dice": {
+        "adam": True,
+        "lookahead_rate": 0.1,
+        "outer_penalty": 0.1,
+        "proximal_rate": 0.05,
+        "proximal_steps": 2,
+    },
     "q_learning": {"learning_rate": 0.1, "exploration": 0.5, "exploration_floor": 0.1},
 }
 REMEMBERS = {"ppo_gru"}
@@ -127,7 +133,7 @@ def test_the_probe_conforms():
         check_env(Probe(float(kind)))
 
 
-SLOW = {"pola_dice", "lola_dice"}
+SLOW = {"pola_dice", "lola_dice", "advantage_alignment", "ppo"}  # the last two share their code with others
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in LEARNERS])
