@@ -63,15 +63,15 @@ class Dice(Objective):
     def with_divergence(
         self, match: Match, params: tuple[Any, ...], reference: tuple[Any, ...], key: Key[Array, ""]
     ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-        """Values, and the divergence on the steps that `params` visit; consumes `key`."""
+        """Values, and the divergence on the steps that `params` visit, a discounted mean; consumes `key`."""
         trajectories = self._play(match, params, key)
         now, then = _replays(match, params, trajectories), _replays(match, reference, trajectories)
-        valid = trajectories[0].valid
+        weights = trajectories[0].valid * self._discounts(trajectories[0])[:, None]
         divergences = []
         for new, old, trajectory in zip(now, then, trajectories, strict=True):
             still = jnp.zeros_like(trajectory.reward)
-            steps = kl_divergence(new.action, old.action) if jax.tree.leaves(new.action) else still
-            divergences.append(jnp.einsum("tb,tbs->s", valid, steps) / valid.sum())
+            steps = kl_divergence(old.action, new.action) if jax.tree.leaves(new.action) else still
+            divergences.append(jnp.einsum("tb,tbs->s", weights, steps) / weights.sum())
         return self._values(match, trajectories, now), match.by_seat(divergences)
 
     def _play(self, match: Match, params: tuple[Any, ...], key: Key[Array, ""]) -> tuple[Trajectory, ...]:
@@ -90,8 +90,11 @@ class Dice(Objective):
         now = (valid * log_prob).sum(axis=2)
         loaded = loads @ now
         gain = _magic_box(loaded) - _magic_box(loaded - now)
-        discounts = jnp.asarray(self.discount, float) ** steps
+        discounts = self._discounts(trajectories[0])
         return jnp.einsum("t,tbn->n", discounts, reward + gain[..., None] * advantage) / reward.shape[1]
+
+    def _discounts(self, trajectory: Trajectory) -> Float[Array, " T"]:
+        return jnp.asarray(self.discount, float) ** np.arange(trajectory.reward.shape[0], dtype=np.float32)
 
     def critic_scale(self, env: Environment) -> Array:
         """That of one reward."""

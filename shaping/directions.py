@@ -115,15 +115,15 @@ class Pola(Direction):
 
     The direction is θ_i' - θ_i, where θ_i' comes from `proximal_steps` of gradient ascent, from θ_i, on
 
-        V_i(θ_i', θ_-i + Δ_-i(θ_i')) - β_out D(π(θ_i') ‖ π(θ_i))
+        V_i(θ_i', θ_-i + Δ_-i(θ_i')) - β_out D(π(θ_i) ‖ π(θ_i'))
 
-    and Δ_j from k steps of rate α, from θ_j, on V_j - β_in D(π(θ_j + Δ_j) ‖ π(θ_j)), while θ_i' stands still. The total
+    and Δ_j from k steps of rate α, from θ_j, on V_j - β_in D(π(θ_j) ‖ π(θ_j + Δ_j)), while θ_i' stands still. The total
     gradient is taken. β_in = 0 is outer POLA; β_out = 0, one proximal step and no Adam are LOLA. D is the divergence of
     the objective, averaged over all observations or over the visited steps.
 
     Departures: the paper takes steps until the divergence settles, we take a fixed number; all n - 1 others respond;
-    its code penalises the sum over observations of the reverse divergence, D(π(θ_i) ‖ π(θ_i')), so that its penalty is
-    1 / observations of ours.
+    the divergence is in the direction of its code, that of its formulas is the reverse, and in exact games its code
+    sums over observations, so that its penalty is 1 / observations of ours.
     Source: Zhao et al. 2022, arXiv 2210.10125.
 
     Attributes:
@@ -139,8 +139,8 @@ class Pola(Direction):
     lookahead_rate: float = 1.0
     lookahead_steps: int = struct.field(default=1, pytree_node=False)
     inner_penalty: float = 0.0
-    proximal_rate: float = 0.2
-    proximal_steps: int = struct.field(default=50, pytree_node=False)
+    proximal_rate: float = 0.1
+    proximal_steps: int = struct.field(default=20, pytree_node=False)
     outer_penalty: float = 1.5
     adam: bool = struct.field(default=False, pytree_node=False)
 

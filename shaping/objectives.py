@@ -53,7 +53,7 @@ class Objective(struct.PyTreeNode):
     def with_divergence(
         self, match: Match, params: tuple[Any, ...], reference: tuple[Any, ...], key: Key[Array, ""]
     ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-        """Values, and KL(policy of `params` ‖ policy of `reference`) of each player, a mean over situations."""
+        """Values, and KL(policy of `reference` ‖ policy of `params`) of each player, a mean over situations."""
         raise NotImplementedError
 
     def critic_scale(self, env: Environment) -> float | Array:
@@ -117,7 +117,7 @@ class Exact(Objective):
         assert isinstance(match.env, MatrixGame), "`check` lets only matrix games through"
         logits = jax.vmap(action_logits)
         new, old = (jax.nn.log_softmax(logits(tables[0], match.env.legal())) for tables in (params, reference))
-        return self(match, params, key), (jnp.exp(new) * (new - old)).sum(axis=-1).mean(axis=-1)
+        return self(match, params, key), (jnp.exp(old) * (old - new)).sum(axis=-1).mean(axis=-1)
 
     def value(self, env: Environment, tables: Float[Array, "n O L"]) -> Float[Array, " n"]:
         """Values `[n]` of the joint `tables`, in `units`."""
