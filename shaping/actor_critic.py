@@ -157,8 +157,7 @@ class ActorCritic(NetworkLearner):
 
     def _value(self, env: Environment, params: Any, memory: Any, obs: Any) -> Array:
         """Values `[B, K]` of the observations after the last step."""
-        legal = jnp.ones(env.num_actions, bool)
-        return jax.vmap(lambda memory, obs: self.network.step(env, params, memory, obs, legal)[0].value)(memory, obs)
+        return self.network.step(env, params, memory, obs, jnp.ones(env.num_actions, bool))[0].value
 
     def _shuffle(self, sample: Sample, key: Key[Array, ""]) -> Sample:
         """Minibatches, leaves `[minibatches, ...]`: of whole episodes `[T, B', ...]`, or of steps `[1, N, ...]`."""
@@ -171,13 +170,12 @@ class ActorCritic(NetworkLearner):
         return jax.vmap(lambda rows: jax.tree.map(lambda leaf: jnp.take(leaf, rows, axis=1), sample))(order)
 
     def _loss(self, env: Environment, params: Any, batch: Sample) -> tuple[Any, dict[str, Any]]:
-        if self.network.memory_size and not self._through_time:
-            step = lambda memory, obs, legal: self.network.step(env, params, memory, obs, legal)[0]  # noqa: E731
-            output = jax.vmap(jax.vmap(step))(batch.memory, batch.obs, batch.legal)
-        else:
+        if self._through_time or not self.network.memory_size:
             memory = self.network.memory(params)
-            unroll = lambda obs, legal: self.network.unroll(env, params, memory, obs, legal)[0]  # noqa: E731
-            output = jax.vmap(unroll, 1, 1)(batch.obs, batch.legal)
+            output, _ = self.network.unroll(env, params, memory, batch.obs, batch.legal)
+        else:
+            batch = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch)
+            output, _ = self.network.step(env, params, batch.memory, batch.obs, batch.legal)
         share = batch.valid / batch.valid.sum()
         mean = lambda values: (share * values).sum()  # noqa: E731
         advantage = batch.advantage

@@ -5,7 +5,7 @@ Every network has the same four functions, written for one observation or, with 
     init(env, key) -> params
     memory(params) -> memory                                        fresh, () where there is none
     step(env, params, memory, obs, legal) -> (Output, memory)       one observation
-    unroll(env, params, memory, obs, legal) -> (Output, memory)     one sequence, leaves [T, ...], and what it leaves
+    unroll(env, params, memory, obs, legal) -> (Output, memory)     sequences, leaves [T, ...] or [T, B, ...]
 """
 
 from __future__ import annotations
@@ -139,14 +139,22 @@ class ActorCriticNetwork(struct.PyTreeNode):
         return Output(_masked(action, legal), value), memory
 
     def unroll(self, env: Environment, params: Any, memory: Any, obs: Any, legal: Any) -> tuple[Output, Any]:
-        """Outputs of a sequence, leaves `[T, ...]`; only the memory is computed one step at a time."""
+        """Outputs of sequences, leaves `[T, ...]` or `[T, B, ...]` with a memory or B of them, and the last memories.
+
+        Only the memory is computed one step at a time; all else as one long batch, which is twice as fast as two axes.
+        """
         module = self._module(env, params["critic"]["kernel"].shape[-1])
         apply: Any = partial(module.apply, {"params": params})
-        features = apply(obs, method="embed")
+        lead = obs.shape[: obs.ndim - len(env.obs_shape)]
+        flat = lambda leaf: leaf.reshape(-1, *leaf.shape[len(lead) :])  # noqa: E731
+        unflat = lambda leaf: leaf.reshape(*lead, *leaf.shape[1:])  # noqa: E731
+        features = apply(flat(obs), method="embed")
         if self.memory_size:
-            gates = apply(features, method="project")
+            gates = unflat(apply(features, method="project"))
+            memory = jnp.broadcast_to(memory, (*lead[1:], self.memory_size))
             memory, features = jax.lax.scan(lambda h, x: (apply(h, x, method="remember"),) * 2, memory, gates)
-        action, value = apply(features, method="decide")
+            features = flat(features)
+        action, value = jax.tree.map(unflat, apply(features, method="decide"))
         return Output(_masked(action, legal), value), memory
 
     def _fresh(self) -> Any:
@@ -196,16 +204,12 @@ class NetworkLearner(Learner):
 
     def replay(self, env: Environment, policy: Any, trajectory: Trajectory) -> Replay:
         """Log-probabilities of the actions, and values of the first critic; 0 where there is none."""
-        fresh, everything = self.network.memory(policy), jnp.ones(env.num_actions, bool)
-
-        def one(obs: Any, legal: Any, last_obs: Any) -> tuple[Any, Array]:
-            output, memory = self.network.unroll(env, policy, fresh, obs, legal)
-            last, _ = self.network.step(env, policy, memory, last_obs, everything)
-            return output.action, jnp.concatenate([output.value, last.value[None]])
-
-        action, values = jax.vmap(one, (1, 1, 0), 1)(trajectory.obs, trajectory.legal, trajectory.last_obs)
+        t, fresh, everything = trajectory, self.network.memory(policy), jnp.ones(env.num_actions, bool)
+        output, memory = self.network.unroll(env, policy, fresh, t.obs, t.legal)
+        last, _ = self.network.step(env, policy, memory, t.last_obs, everything)
+        values = jnp.concatenate([output.value, last.value[None]])
         own = values[..., 0] if values.shape[-1] else jnp.zeros(values.shape[:-1])
-        return Replay(log_probability(env, action, trajectory.action), own / self.critic_scale(env), action)
+        return Replay(log_probability(env, output.action, t.action), own / self.critic_scale(env), output.action)
 
 
 def _masked(action: Any, legal: Any) -> Any:
