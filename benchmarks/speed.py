@@ -98,15 +98,18 @@ def training_cases() -> dict[str, tuple[Callable[[], Any], float, float | None]]
     The last four show how the cost grows with equal seats.
     """
     cases: dict[str, tuple[Callable[[], Any], float, float | None]] = {}
-    settings = [(*case, "ipd") for case in TRAINING_STEPS] + [("ppo", n, "cournot") for n in (2, 4, 8, 16)]
-    for learner, players, game in settings:
+    settings = [(learner, players, "ipd", {}) for learner, players in TRAINING_STEPS]
+    settings += [("ppo_gru", players, "ipd", {"gradient": "one_step"}) for players in (3, 4, 5)]  # as Pax has it
+    settings += [("ppo", players, "cournot", {}) for players in (2, 4, 8, 16)]
+    for learner, players, game, fields in settings:
         env = envs.make(game, players=players, horizon=100)
-        match = shaping.Match.of(env, [shaping.make(learner)] * players, batch=100)
+        match = shaping.Match.of(env, [shaping.make(learner, **fields)] * players, batch=100)
         keys = jax.vmap(jax.random.key)(jnp.arange(1))
         states = jax.vmap(partial(shaping.init, match))(keys)
         run = partial(learn, match, states, keys, 2)
         reference = TRAINING_STEPS.get((learner, players)) if game == "ipd" else None
-        cases[f"{learner} on {game} n = {players}, environment steps"] = (run, 2 * 100 * 100, reference)
+        how = "".join(f" ({value})" for value in fields.values())
+        cases[f"{learner}{how} on {game} n = {players}, environment steps"] = (run, 2 * 100 * 100, reference)
     return cases
 
 
