@@ -60,7 +60,7 @@ def _gradient_learner(
     network: str = "networks:LogitTable",
     **recipe: Any,
 ) -> Recipe:
-    direction = f"shaping.directions:{direction}"
+    direction = f"shaping.{direction}" if ":" in direction else f"shaping.directions:{direction}"
     parts = {"objective": f"shaping.{objective}", "direction": direction, "network": f"shaping.{network}"}
     return Recipe("shaping.gradient:GradientLearner", components=parts, **{"described_by": direction, **recipe})
 
@@ -93,6 +93,35 @@ REGISTRY = Registry(
             fixed={"terms": "lookahead"},
         ),
         "lola": _gradient_learner("Lola"),
+        "symlola": _gradient_learner(
+            "Lola",
+            about=(
+                "Symmetric LOLA: the own step is expected, too.",
+                "Mitra, multiagentgames, github.com/amartya-mitra",
+            ),
+            preset={"expansion": "taylor"},
+            fixed={"symmetric": True},
+        ),
+        "hola": _gradient_learner("dynamics:HigherOrderLola"),
+        "sos": _gradient_learner("dynamics:StableOpponentShaping"),
+        "pola": _gradient_learner(
+            "Pola", preset={"initial_std": 0.1}, fixed={"learning_rate": 1.0, "optimizer": "sgd"}
+        ),
+        "level_k": _gradient_learner("dynamics:LevelK"),
+        "extragradient": _gradient_learner("dynamics:Extragradient"),
+        "optimistic": _gradient_learner(
+            "Naive",
+            about=(
+                "Optimistic gradient: twice the own gradient less that of the step before.",
+                "Daskalakis, Ilyas, Syrgkanis and Zeng 2018, arXiv 1711.00141",
+            ),
+            fixed={"optimizer": "optimistic"},
+        ),
+        "alternating": _gradient_learner("dynamics:AlternatingGradient"),
+        "consensus": _gradient_learner("dynamics:Consensus", preset={"learning_rate": 0.1}),
+        "sga": _gradient_learner("dynamics:SymplecticAdjustment"),
+        "cgd": _gradient_learner("dynamics:CompetitiveGradient"),
+        "lss": _gradient_learner("dynamics:LocalSymplecticSurgery"),
         "lola_dice": _gradient_learner(
             "Lola",
             "dice:Dice",

@@ -23,7 +23,18 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from envs.validation import require_choice, require_range
 
-__all__ = ["Direction", "Lola", "Naive", "Pola", "Value", "others_learn", "own_gradients"]
+__all__ = [
+    "Direction",
+    "Lola",
+    "Naive",
+    "Params",
+    "Pola",
+    "Value",
+    "others_learn",
+    "own_gradients",
+    "put_seat",
+    "take_seat",
+]
 
 Params = Any
 Value = Callable[[Params, Key[Array, ""]], Float[Array, " n"]]
@@ -45,7 +56,7 @@ class Naive(Direction):
 
     def __call__(self, value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""]) -> Params:
         """∂_i V_i(θ)."""
-        return _take(jax.grad(lambda joint: _take(value(joint, key), seat))(params), seat)
+        return take_seat(jax.grad(lambda joint: take_seat(value(joint, key), seat))(params), seat)
 
 
 class Lola(Direction):
@@ -69,12 +80,14 @@ class Lola(Direction):
         lookahead_steps: k, how many steps they are expected to take.
         expansion: of the own value in the others' steps: none, or to first order ("taylor").
         terms: what is differentiated; "shaping" alone needs the Taylor expansion.
+        symmetric: whether the own step is expected, too, as if j = i were among the others.
     """
 
     lookahead_rate: float = 1.0
     lookahead_steps: int = struct.field(default=1, pytree_node=False)
     expansion: Literal["exact", "taylor"] = struct.field(default="exact", pytree_node=False)
     terms: Literal["both", "lookahead", "shaping"] = struct.field(default="both", pytree_node=False)
+    symmetric: bool = struct.field(default=False, pytree_node=False)
 
     def __post_init__(self) -> None:
         """Check ranges and combinations."""
@@ -95,19 +108,20 @@ class Lola(Direction):
         lookahead, shaping = self.terms == "lookahead", self.terms == "shaping"
 
         def own_value(joint: Params) -> Float[Array, ""]:
-            return _take(value(joint, value_key), seat)
+            return take_seat(value(joint, value_key), seat)
 
         def surrogate(joint: Params) -> Float[Array, ""]:
             before = jax.lax.stop_gradient(joint) if lookahead else joint
-            after = others_learn(value, before, seat, step_key, self.lookahead_rate, self.lookahead_steps)
+            still = None if self.symmetric else seat
+            after = others_learn(value, before, still, step_key, self.lookahead_rate, self.lookahead_steps)
             if self.expansion == "exact":
-                return own_value(_put(after, seat, joint) if lookahead else after)
+                return own_value(put_seat(after, seat, joint) if lookahead else after)
             displacement = jax.tree.map(jnp.subtract, after, before)
             base = jax.lax.stop_gradient(joint) if shaping else joint
             now, gain = jax.jvp(own_value, (base,), (displacement,))
             return gain + (own_value(joint) if shaping else now)
 
-        return _take(jax.grad(surrogate)(params), seat)
+        return take_seat(jax.grad(surrogate)(params), seat)
 
 
 class Pola(Direction):
@@ -159,16 +173,16 @@ class Pola(Direction):
             inner_key, outer_key = jax.random.split(key)
             gain = lambda p, k: _penalised(value, p, params, self.inner_penalty, k)  # noqa: E731
             after = others_learn(gain, joint, seat, inner_key, self.lookahead_rate, self.lookahead_steps)
-            return -_take(_penalised(value, after, params, self.outer_penalty, outer_key), seat)
+            return -take_seat(_penalised(value, after, params, self.outer_penalty, outer_key), seat)
 
         def ascend(carry: tuple[Params, Any], key: Key[Array, ""]) -> tuple[tuple[Params, Any], None]:
             joint, state = carry
             step, state = optimizer.update(jax.grad(loss)(joint, key), state)
-            return (_put(joint, seat, optax.apply_updates(joint, step)), state), None
+            return (put_seat(joint, seat, optax.apply_updates(joint, step)), state), None
 
         keys = jax.random.split(key, self.proximal_steps)
         (joint, _), _ = jax.lax.scan(ascend, (params, optimizer.init(params)), keys)
-        return jax.tree.map(jnp.subtract, _take(joint, seat), _take(params, seat))
+        return jax.tree.map(jnp.subtract, take_seat(joint, seat), take_seat(params, seat))
 
 
 def _penalised(value: Any, params: Params, reference: Params, penalty: Any, key: Key[Array, ""]) -> Float[Array, " n"]:
@@ -177,13 +191,16 @@ def _penalised(value: Any, params: Params, reference: Params, penalty: Any, key:
 
 
 def others_learn(
-    value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""], rate: float | Array, steps: int
+    value: Value, params: Params, seat: Int[Array, ""] | None, key: Key[Array, ""], rate: float | Array, steps: int
 ) -> Params:
-    """Joint parameters after everybody but `seat` took simultaneous naive steps, in memory that grows with `params`."""
+    """Joint parameters after everybody, but `seat` if there is one, took simultaneous naive steps.
+
+    Memory grows with `params`, not with the work of a step, which is done again for the derivatives.
+    """
 
     def learn(joint: Params, step_key: Key[Array, ""]) -> tuple[Params, None]:
         moved = jax.tree.map(lambda p, g: p + rate * g, joint, own_gradients(value, joint, step_key))
-        return _put(moved, seat, joint), None
+        return moved if seat is None else put_seat(moved, seat, joint), None
 
     if steps == 1:
         return learn(params, key)[0]
@@ -196,12 +213,12 @@ def own_gradients(value: Value, params: Params, key: Key[Array, ""]) -> Params:
     return jax.tree.map(lambda j: jnp.einsum("jj...->j...", j), jacobian)
 
 
-def _take(tree: Params, seat: Int[Array, ""]) -> Params:
+def take_seat(tree: Params, seat: Int[Array, ""]) -> Params:
     """The part of `seat` of leaves `[n, ...]`."""
     return jax.tree.map(lambda leaf: jnp.where(_is_seat(leaf, seat), leaf, 0).sum(axis=0), tree)
 
 
-def _put(tree: Params, seat: Int[Array, ""], source: Params) -> Params:
+def put_seat(tree: Params, seat: Int[Array, ""], source: Params) -> Params:
     """`tree` with the part of `seat` taken from `source`."""
     return jax.tree.map(lambda leaf, new: jnp.where(_is_seat(leaf, seat), new, leaf), tree, source)
 

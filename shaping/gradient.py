@@ -20,7 +20,7 @@ from shaping.objectives import Objective
 
 __all__ = ["GradientLearner"]
 
-OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam}
+OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam, "optimistic": optax.optimistic_gradient_descent}
 
 
 class Bound(NamedTuple):
@@ -57,7 +57,7 @@ class GradientLearner(NetworkLearner):
     direction: Direction
     network: Network
     learning_rate: float = 1.0
-    optimizer: Literal["sgd", "adam"] = struct.field(default="sgd", pytree_node=False)
+    optimizer: Literal["sgd", "adam", "optimistic"] = struct.field(default="sgd", pytree_node=False)
     value_coefficient: float = 1.0
 
     sees: ClassVar[Literal["own", "rewards", "policies"]] = "policies"

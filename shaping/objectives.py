@@ -28,6 +28,7 @@ __all__ = [
     "action_probabilities",
     "discounted_sum",
     "exact_outcome",
+    "gauss_jordan",
     "joint_probabilities",
 ]
 
@@ -214,22 +215,29 @@ def discounted_sum(
     return jax.lax.custom_linear_solve(
         multiply,
         rewards,
-        solve=lambda _, b: _gauss_jordan(system, b),
-        transpose_solve=lambda _, b: _gauss_jordan(system.T, b),
+        solve=lambda _, b: gauss_jordan(system, b)[0],
+        transpose_solve=lambda _, b: gauss_jordan(system.T, b)[0],
     )
 
 
-def _gauss_jordan(matrix: Float[Array, "S S"], right: Float[Array, "S K"]) -> Float[Array, "S K"]:
+def gauss_jordan(
+    matrix: Float[Array, "S S"], right: Float[Array, "S K"]
+) -> tuple[Float[Array, "S K"], Float[Array, " S"]]:
+    """The solution of `matrix` x = `right`, by elimination without pivoting, and the pivots.
+
+    For matrices that need none: diagonally dominant, or symmetric and positive definite.
+    """
     size = matrix.shape[0]
 
-    def eliminate(table: Array, pivot: Array) -> tuple[Array, None]:
-        row = jax.lax.dynamic_slice_in_dim(table, pivot, 1, axis=0)
-        row = row / jax.lax.dynamic_slice_in_dim(row, pivot, 1, axis=1)
-        column = jax.lax.dynamic_slice_in_dim(table, pivot, 1, axis=1)
-        return jnp.where((jnp.arange(size) == pivot)[:, None], row, table - column * row), None
+    def eliminate(table: Array, index: Array) -> tuple[Array, Array]:
+        row = jax.lax.dynamic_slice_in_dim(table, index, 1, axis=0)
+        pivot = jax.lax.dynamic_slice_in_dim(row, index, 1, axis=1)
+        row = row / pivot
+        column = jax.lax.dynamic_slice_in_dim(table, index, 1, axis=1)
+        return jnp.where((jnp.arange(size) == index)[:, None], row, table - column * row), pivot[0, 0]
 
-    table, _ = jax.lax.scan(eliminate, jnp.concatenate([matrix, right], axis=1), jnp.arange(size))
-    return table[:, size:]
+    table, pivots = jax.lax.scan(eliminate, jnp.concatenate([matrix, right], axis=1), jnp.arange(size))
+    return table[:, size:], pivots
 
 
 def _rewards(env: MatrixGame) -> Float[Array, "S n"]:

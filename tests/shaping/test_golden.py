@@ -14,6 +14,15 @@ import pytest
 import envs
 import shaping
 from shaping import CONVENTIONS, Exact, Lola, Naive
+from shaping.dynamics import (
+    CompetitiveGradient,
+    Consensus,
+    Extragradient,
+    HigherOrderLola,
+    LocalSymplecticSurgery,
+    StableOpponentShaping,
+    SymplecticAdjustment,
+)
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden_shaping.json").read_text())
 DIRECTIONS = {
@@ -23,6 +32,14 @@ DIRECTIONS = {
     "lola": lambda rate: Lola(lookahead_rate=rate, expansion="taylor"),
     "lola_exact1": lambda rate: Lola(lookahead_rate=rate),
     "la_exact1": lambda rate: Lola(lookahead_rate=rate, terms="lookahead"),
+    "symlola": lambda rate: Lola(lookahead_rate=rate, expansion="taylor", symmetric=True),
+    "hola2": lambda rate: HigherOrderLola(lookahead_rate=rate, order=2),
+    "sos": lambda rate: StableOpponentShaping(lookahead_rate=rate),
+    "sga": lambda rate: SymplecticAdjustment(),
+    "co": lambda rate: Consensus(),
+    "eg": lambda rate: Extragradient(lookahead_rate=rate),
+    "cgd": lambda rate: CompetitiveGradient(lookahead_rate=rate),
+    "lss": lambda rate: LocalSymplecticSurgery(),
 }
 MATRIX_GAMES = {
     "ipd2_absolute": lambda: envs.make("ipd2"),
@@ -68,8 +85,15 @@ def test_losses(game):
     np.testing.assert_allclose(-values, golden["losses"], rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", DIRECTIONS)
-@pytest.mark.parametrize("game", GOLDEN)
+QUICK = ("nl", "la", "lola0", "lola", "lola_exact1", "la_exact1"), ("ipd2_relative", "mp3_jordan", "tandem")
+CASES = [
+    pytest.param(game, name, marks=() if name in QUICK[0] or game in QUICK[1] else pytest.mark.slow)
+    for game in GOLDEN
+    for name in DIRECTIONS
+]
+
+
+@pytest.mark.parametrize(("game", "name"), CASES)
 def test_gradients(game, name):
     golden = GOLDEN[game]
     got = jitted_ascent(DIRECTIONS[name](golden["alpha"]), values_of(game), jnp.array(golden["theta"]))

@@ -17,7 +17,7 @@ ENVIRONMENTS = {
     "coin_game": {"horizon": 4},
     "cournot": {"horizon": 4},
 }
-EXACT = {"naive", "lookahead", "lola"}
+EXACT = {name for name in shaping.names() if getattr(shaping.make(name), "tables", False)}
 STRATEGIES = {
     "always_cooperate", "always_defect", "random", "uniform", "tit_for_tat", "generous_tit_for_tat", "grim",
     "win_stay_lose_shift", "zd_extortionate", "zd_generous", "zd_equaliser",
@@ -82,7 +82,7 @@ FITTING = [
     for game in ENVIRONMENTS
     for name in SAMPLED
     if name not in REFUSED[game]
-]
+] + [pytest.param("ipd", name, marks=pytest.mark.slow) for name in sorted(EXACT)]
 
 
 @pytest.mark.parametrize(("game", "name"), FITTING)
