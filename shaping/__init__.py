@@ -60,7 +60,7 @@ def _gradient_learner(
     network: str = "networks:LogitTable",
     **recipe: Any,
 ) -> Recipe:
-    direction = f"shaping.{direction}" if ":" in direction else f"shaping.directions:{direction}"
+    direction = f"shaping.{direction}"
     parts = {"objective": f"shaping.{objective}", "direction": direction, "network": f"shaping.{network}"}
     return Recipe("shaping.gradient:GradientLearner", components=parts, **{"described_by": direction, **recipe})
 
@@ -82,9 +82,9 @@ ZERO_DETERMINANT = "Press and Dyson 2012, PNAS 109:10409; Hilbe, Wu, Traulsen an
 REGISTRY = Registry(
     "learner",
     {
-        "naive": _gradient_learner("Naive"),
+        "naive": _gradient_learner("directions:Naive"),
         "lookahead": _gradient_learner(
-            "Lola",
+            "directions:Lola",
             about=(
                 "LookAhead: best reply to the others' expected next step, without trying to change it.",
                 "Zhang and Lesser 2010; Letcher et al. 2019, arXiv 1811.08469",
@@ -92,9 +92,9 @@ REGISTRY = Registry(
             preset={"expansion": "taylor"},
             fixed={"terms": "lookahead"},
         ),
-        "lola": _gradient_learner("Lola"),
+        "lola": _gradient_learner("directions:Lola"),
         "symlola": _gradient_learner(
-            "Lola",
+            "directions:Lola",
             about=(
                 "Symmetric LOLA: the own step is expected, too.",
                 "Mitra, multiagentgames, github.com/amartya-mitra",
@@ -105,12 +105,12 @@ REGISTRY = Registry(
         "hola": _gradient_learner("dynamics:HigherOrderLola"),
         "sos": _gradient_learner("dynamics:StableOpponentShaping"),
         "pola": _gradient_learner(
-            "Pola", preset={"initial_std": 0.1}, fixed={"learning_rate": 1.0, "optimizer": "sgd"}
+            "directions:Pola", preset={"initial_std": 0.1}, fixed={"learning_rate": 1.0, "optimizer": "sgd"}
         ),
         "level_k": _gradient_learner("dynamics:LevelK"),
         "extragradient": _gradient_learner("dynamics:Extragradient"),
         "optimistic": _gradient_learner(
-            "Naive",
+            "directions:Naive",
             about=(
                 "Optimistic gradient: twice the own gradient less that of the step before.",
                 "Daskalakis, Ilyas, Syrgkanis and Zeng 2018, arXiv 1711.00141",
@@ -123,7 +123,7 @@ REGISTRY = Registry(
         "cgd": _gradient_learner("dynamics:CompetitiveGradient"),
         "lss": _gradient_learner("dynamics:LocalSymplecticSurgery"),
         "lola_dice": _gradient_learner(
-            "Lola",
+            "directions:Lola",
             "dice:Dice",
             "networks:ActorCriticNetwork",
             about=(
@@ -133,7 +133,7 @@ REGISTRY = Registry(
             preset=DICE | {"learning_rate": 0.1, "lookahead_rate": 0.3, "optimizer": "adam"},
         ),
         "pola_dice": _gradient_learner(
-            "Pola",
+            "directions:Pola",
             "dice:Dice",
             "networks:ActorCriticNetwork",
             preset=DICE,

@@ -97,6 +97,8 @@ class Lola(Direction):
         require_choice("terms", self.terms, ("both", "lookahead", "shaping"))
         if (self.expansion, self.terms) == ("exact", "shaping"):
             raise ValueError("terms = 'shaping' with expansion = 'exact' is not defined: expected expansion = 'taylor'")
+        if self.symmetric and self.terms != "both":
+            raise ValueError(f"symmetric = True with terms = {self.terms!r} is not defined: expected terms = 'both'")
 
     def __call__(self, value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""]) -> Params:
         """The gradient in θ_i of the expected value after the others' steps.

@@ -180,8 +180,8 @@ class StableOpponentShaping(JointDirection):
 
     Attributes:
         lookahead_rate: α, on values in the units of the objective.
-        alignment: a, in (0, 1): how much of l has to be left.
-        radius: b, in (0, 1): where shaping fades out.
+        alignment: a, from 0 to 1: how far shaping may go against l.
+        radius: b, of the own gradients, below which shaping fades out.
     """
 
     lookahead_rate: float = 1.0
@@ -195,7 +195,7 @@ class StableOpponentShaping(JointDirection):
         require_range("radius", self.radius, 0.0)
 
     def joint(self, value: Value, params: Params, key: Key[Array, ""]) -> Params:
-        """L + p s."""
+        """The directions l + p s."""
         naive_key, ahead_key, shaping_key = jax.random.split(key, 3)
         naive = own_gradients(value, params, naive_key)
         seats = jnp.arange(_players(params))
@@ -227,7 +227,7 @@ class Consensus(JointDirection):
         require_range("consensus", self.consensus, 0.0)
 
     def joint(self, value: Value, params: Params, key: Key[Array, ""]) -> Params:
-        """U - γ Jᵀ u."""
+        """The directions u - γ Jᵀ u."""
         own_key, slope_key = jax.random.split(key)
         gradients = own_gradients(value, params, own_key)
         return _add(gradients, -1.0 * self.consensus, _transposed(value, params, slope_key)(gradients))
@@ -251,7 +251,7 @@ class SymplecticAdjustment(JointDirection):
         require_range("adjustment", self.adjustment, 0.0)
 
     def joint(self, value: Value, params: Params, key: Key[Array, ""]) -> Params:
-        """U - λ Aᵀ u."""
+        """The directions u - λ Aᵀ u."""
         own_key, slope_key = jax.random.split(key)
         gradients = own_gradients(value, params, own_key)
         back = _transposed(value, params, slope_key)(gradients)
@@ -353,6 +353,6 @@ def _against(value: Value, params: Params, others: Params, key: Key[Array, ""]) 
 
 
 def _transposed(value: Value, params: Params, key: Key[Array, ""]) -> Callable[[Params], Params]:
-    """V ↦ Jᵀ v."""
+    """The map v ↦ Jᵀ v."""
     back = jax.vjp(lambda p: own_gradients(value, p, key), params)[1]
     return lambda v: back(v)[0]

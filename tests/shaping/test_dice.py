@@ -10,6 +10,7 @@ import pytest
 import envs
 import shaping
 from shaping import Dice, Exact, GradientLearner, Lola, Match, Naive
+from shaping.distributions import distribution
 from shaping.gradient import Bound
 from shaping.networks import ActorCriticNetwork, LogitTable
 
@@ -121,7 +122,20 @@ def test_fixed_strategies_take_part_and_stand_still():
     assert any(float(jnp.abs(leaf[0, 2]).max()) > 0.0 for leaf in recurrent), "through the whole of its memory"
 
 
-def test_divergence_is_that_of_distrax_and_finite_at_saturated_policies():
+def test_divergence_is_that_of_the_old_policy_from_the_new():
+    """Of policies that play the same everywhere, so that it does not matter where it is taken: distrax's, by seat."""
+    match = table_match(2)
+    old, new = jnp.array([-0.5, 1.0]), jnp.array([1.5, 0.0])
+    everywhere = lambda logits: (jnp.zeros_like(tables(match)[0]) + logits[:, None, None],)  # noqa: E731
+    as_distrax = lambda logits: distribution(jnp.stack([logits, jnp.zeros(2)], axis=-1))  # noqa: E731
+    expected = as_distrax(old).kl_divergence(as_distrax(new))
+    for objective in (Dice(discount=DISCOUNT), Exact()):
+        found = jax.jit(objective.with_divergence)(match, everywhere(new), everywhere(old), jax.random.key(0))[1]
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert (jnp.abs(expected - as_distrax(new).kl_divergence(as_distrax(old))) > 1e-3).all()
+
+
+def test_divergence_is_finite_at_saturated_policies():
     match = table_match(2)
     dice, theta = Dice(discount=DISCOUNT), tables(match)
     values, none = jax.jit(dice.with_divergence)(match, theta, theta, jax.random.key(0))

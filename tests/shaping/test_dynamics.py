@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import shaping
 from shaping import Lola, Naive
 from shaping.directions import own_gradients
 from shaping.dynamics import (
@@ -74,6 +75,17 @@ def test_identities(name):
     params = jnp.sin(1.0 + jnp.arange(6.0)).reshape(3, 2)
     found, expected = (jax.jit(lambda p, d=d: ascent(d, crossed, p))(params) for d in IDENTITIES[name])
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_optimistic_steps_are_twice_the_gradient_less_the_last():
+    rate, gradients = 0.3, jnp.array([0.7, -0.2, 1.1])
+    rule = shaping.make("optimistic", learning_rate=rate)._optimizer()
+    state, steps = rule.init(jnp.zeros(())), []
+    for gradient in gradients:
+        step, state = rule.update(-gradient, state)
+        steps.append(step)
+    before = jnp.concatenate([gradients[:1], gradients[:-1]])  # the first step is plain
+    np.testing.assert_allclose(jnp.stack(steps), rate * (2 * gradients - before), rtol=1e-12)
 
 
 def test_players_move_in_turn():
