@@ -15,10 +15,34 @@ if TYPE_CHECKING:
     from envs.check import check_env
     from envs.coin_game import CoinGame
     from envs.cournot import Cournot
+    from envs.differentiable import DifferentiableGame, differentiable_game
     from envs.environment import Environment, TimeStep
     from envs.matrix_game import MatrixGame
+    from envs.symmetric_game import SymmetricGame
 
-__all__ = ["REGISTRY", "CoinGame", "Cournot", "Environment", "MatrixGame", "TimeStep", "check_env", "make", "names"]
+__all__ = [
+    "REGISTRY",
+    "CoinGame",
+    "Cournot",
+    "DifferentiableGame",
+    "Environment",
+    "MatrixGame",
+    "SymmetricGame",
+    "TimeStep",
+    "check_env",
+    "differentiable_game",
+    "make",
+    "names",
+]
+
+
+def _dilemma(function: str) -> Recipe:
+    return Recipe("envs.payoffs:dilemma", spread=f"envs.payoffs:{function}")
+
+
+def _differentiable(function: str, **fixed: Any) -> Recipe:
+    fixed = {"dim": 1, "players": 2} | fixed
+    return Recipe("envs.differentiable:DifferentiableGame", spread=f"envs.differentiable:{function}", fixed=fixed)
 
 
 def _matrix_game(function: str, **preset: Any) -> Recipe:
@@ -28,20 +52,29 @@ def _matrix_game(function: str, **preset: Any) -> Recipe:
 REGISTRY = Registry(
     "environment",
     {
-        "ipd": _matrix_game("prisoners_dilemma"),
-        "snowdrift": _matrix_game("snowdrift"),
-        "stag_hunt": _matrix_game("stag_hunt"),
-        "tragedy": _matrix_game("tragedy"),
+        "ipd": _dilemma("prisoners_dilemma"),
+        "snowdrift": _dilemma("snowdrift"),
+        "stag_hunt": _dilemma("stag_hunt"),
+        "tragedy": _dilemma("tragedy"),
         "ipd2": _matrix_game("prisoners_dilemma_2"),
         "matching_pennies": _matrix_game("matching_pennies"),
         "chicken": _matrix_game("chicken", horizon=1),
         "bach_or_stravinsky": _matrix_game("bach_or_stravinsky"),
         "rock_paper_scissors": _matrix_game("rock_paper_scissors"),
-        "public_goods": _matrix_game("public_goods"),
+        "public_goods": _dilemma("public_goods"),
         "ultimatum": _matrix_game("ultimatum", horizon=1),
         "matrix": _matrix_game("from_file"),
         "coin_game": Recipe("envs.coin_game:CoinGame"),
         "cournot": Recipe("envs.cournot:Cournot"),
+        "tandem": Recipe(
+            "envs.differentiable:DifferentiableGame", spread="envs.differentiable:tandem", fixed={"dim": 1}
+        ),
+        "hamiltonian": _differentiable("hamiltonian"),
+        "balduzzi": _differentiable("balduzzi"),
+        "market": _differentiable("market"),
+        "zero_sum": _differentiable("zero_sum"),
+        "logistic": _differentiable("logistic"),
+        "function": _differentiable("from_python", bound=10.0),
     },
 )
 
@@ -63,10 +96,13 @@ def names() -> list[str]:
 _LAZY = {
     "CoinGame": "envs.coin_game",
     "Cournot": "envs.cournot",
+    "DifferentiableGame": "envs.differentiable",
     "Environment": "envs.environment",
     "MatrixGame": "envs.matrix_game",
+    "SymmetricGame": "envs.symmetric_game",
     "TimeStep": "envs.environment",
     "check_env": "envs.check",
+    "differentiable_game": "envs.differentiable",
 }
 
 

@@ -1,8 +1,8 @@
 """Payoffs as data: functions from a game's constants to the payoffs and action names of a `MatrixGame`.
 
 Payoffs are arrays `[n, A, ..., A]` of reward per step. The n-player dilemmas pay by the own action and by c, the
-number of co-operators; action 0 co-operates. Constants may be traced, so that payoffs can be swept and
-differentiated.
+number of co-operators; action 0 co-operates: they are tables `[2, n]`, which `dilemma` turns into a game. Constants may
+be traced, so that payoffs can be swept and differentiated.
 """
 
 from __future__ import annotations
@@ -11,15 +11,20 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from envs.validation import require_range
+from envs.validation import require_choice, require_range
+
+if TYPE_CHECKING:
+    from envs.matrix_game import MatrixGame
+    from envs.symmetric_game import SymmetricGame
 
 __all__ = [
     "bach_or_stravinsky",
     "chicken",
+    "dilemma",
     "from_file",
     "matching_pennies",
     "prisoners_dilemma",
@@ -32,10 +37,38 @@ __all__ = [
     "ultimatum",
 ]
 
-MAX_PLAYERS = 16
+MAX_PLAYERS, MAX_COUNTED_PLAYERS = 16, 1000
 DILEMMA = ("C", "D")
 
 Payoffs = dict[str, Any]
+
+
+def dilemma(
+    payoffs: Any, discount: float = 0.96, horizon: int = 100, observe: Literal["joint", "counts"] = "joint"
+) -> MatrixGame | SymmetricGame:
+    """The game of C or D that pays by the own action and by how many others defect.
+
+    Args:
+        payoffs: `[2, n]`, reward for the own action (0 is C) when k others defect.
+        discount: continuation probability of the repeated game, in [0, 1); what exact objectives discount with.
+        horizon: steps T of a sampled episode; 1 is the one-shot game. Exact objectives of a repeated game
+            are those of the infinitely repeated one.
+        observe: what everyone sees of the last step: the "joint" action, up to 16 players, or "counts", the own
+            action and the number of others who defected.
+
+    Raises:
+        ValueError: a field out of range, or too many players for joint actions.
+    """
+    from envs.matrix_game import MatrixGame
+    from envs.symmetric_game import SymmetricGame
+
+    require_choice("observe", observe, ("joint", "counts"))
+    if observe == "counts":
+        return SymmetricGame(payoffs, discount, horizon)
+    players = payoffs.shape[-1]
+    require_range("players", players, 2, MAX_PLAYERS, whole=True, hint="more with observe = 'counts'")
+    defects = np.indices((2,) * players)
+    return MatrixGame(payoffs[defects, defects.sum(axis=0) - defects], (DILEMMA,) * players, discount, horizon)
 
 
 def prisoners_dilemma(players: int = 2, gift: float = 2.0, temptation: float = 1.0) -> Payoffs:
@@ -258,12 +291,11 @@ def _threshold(players: int, threshold: int) -> int:
 
 
 def _dilemma(players: int, cooperate: Callable[[Any], Any], defect: Callable[[Any], Any]) -> Payoffs:
-    """Payoffs by the own action and by c, the number of co-operators, the own one included."""
-    defects = _joint_actions(players) * 1.0
-    cooperators = players - defects.sum(axis=0, keepdims=True)
+    """Payoffs by the own action and by the others who defect, from functions of the number of all co-operators."""
+    require_range("players", players, 2, MAX_COUNTED_PLAYERS, whole=True)
+    others = np.arange(players) * 1.0
     with np.errstate(all="ignore"):  # the game refuses what is not finite
-        payoffs = (1 - defects) * cooperate(cooperators) + defects * defect(cooperators)
-    return {"payoffs": payoffs, "actions": (DILEMMA,) * players}
+        return {"payoffs": _stack([cooperate(players - others), defect(players - 1 - others)])}
 
 
 def _symmetric(table: list[list[Any]], names: tuple[str, str]) -> Payoffs:

@@ -50,6 +50,8 @@ def learner_label(names: Sequence[str]) -> str:
 def table(env: Environment, title: str, names: Sequence[str], outcome: Outcome) -> Table:
     """One row a seat and quantile over the seeds: reward per step, and the statistics of the environment.
 
+    Neighbours with the same numbers, as those who share a policy in a symmetric game have, are one.
+
     Args:
         env: the game.
         title: of the table.
@@ -65,13 +67,27 @@ def table(env: Environment, title: str, names: Sequence[str], outcome: Outcome) 
         result.add_column(heading, justify="right", no_wrap=True)
     statistics = [outcome.statistics[name] for name in env.statistic_names]
     columns = np.stack([outcome.reward_per_step, *statistics], axis=-1)
-    for seat, name in enumerate(names):
+    for first, last_seat in _alike(names, columns):
+        seat, name = first, names[first]
+        label = f"{seat} {name}" if last_seat == first else f"{first}-{last_seat} {name}"
         for quantile, row in zip(QUANTILES, _quantiles(columns[:, seat]), strict=True):
             middle, last = quantile == 0.5, quantile == QUANTILES[-1]
-            head = f"{seat} {name}" if quantile == QUANTILES[0] else ""
+            head = label if quantile == QUANTILES[0] else ""
             cells = (head, f"{quantile:.0%}", f"{row[0]:.2f}", *map(_cell, row[1:]))
             result.add_row(*cells, style="bold" if middle else None, end_section=last)
     return result
+
+
+def _alike(names: Sequence[str], columns: np.ndarray) -> list[tuple[int, int]]:
+    """First and last of neighbouring seats with the same name and `columns` `[S, n, K]`."""
+    runs: list[tuple[int, int]] = []
+    for seat, name in enumerate(names):
+        same = runs and names[seat - 1] == name
+        if same and np.array_equal(columns[:, seat - 1], columns[:, seat], equal_nan=True):
+            runs[-1] = (runs[-1][0], seat)
+        else:
+            runs.append((seat, seat))
+    return runs
 
 
 def print_table(console: Console, shown: Table) -> None:

@@ -13,7 +13,7 @@ Values are maximised. In the formulas V_i is the value of player i, θ_i its par
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +43,9 @@ Value = Callable[[Params, Key[Array, ""]], Float[Array, " n"]]
 class Direction(struct.PyTreeNode):
     """Protocol of a direction; its fields are hyper-parameters."""
 
+    grouped: ClassVar[bool] = False
+    """Whether it is that of a single player when the others come in groups; see `shaping.counts`."""
+
     def __call__(self, value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""]) -> Params:
         """The ascent direction of the player in `seat`; consumes `key`."""
         raise NotImplementedError
@@ -53,6 +56,8 @@ class Naive(Direction):
 
     Source: simultaneous gradient ascent, e.g. Letcher et al. 2019, arXiv 1811.08469.
     """
+
+    grouped: ClassVar[bool] = True
 
     def __call__(self, value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""]) -> Params:
         """∂_i V_i(θ)."""
@@ -81,13 +86,18 @@ class Lola(Direction):
         expansion: of the own value in the others' steps: none, or to first order ("taylor").
         terms: what is differentiated; "shaping" alone needs the Taylor expansion.
         symmetric: whether the own step is expected, too, as if j = i were among the others.
+        shaping_weight: p, weight of this direction; 1 - p is that of the naive one. With many look-ahead steps every
+            player tries to extort, and less than 1 keeps them from it (Meulemans et al. 2025, arXiv 2410.18636).
     """
+
+    grouped: ClassVar[bool] = True
 
     lookahead_rate: float = 1.0
     lookahead_steps: int = struct.field(default=1, pytree_node=False)
     expansion: Literal["exact", "taylor"] = struct.field(default="exact", pytree_node=False)
     terms: Literal["both", "lookahead", "shaping"] = struct.field(default="both", pytree_node=False)
     symmetric: bool = struct.field(default=False, pytree_node=False)
+    shaping_weight: float = 1.0
 
     def __post_init__(self) -> None:
         """Check ranges and combinations."""
@@ -95,6 +105,7 @@ class Lola(Direction):
         require_range("lookahead_steps", self.lookahead_steps, 1, whole=True, hint="0 steps are naive learning")
         require_choice("expansion", self.expansion, ("exact", "taylor"))
         require_choice("terms", self.terms, ("both", "lookahead", "shaping"))
+        require_range("shaping_weight", self.shaping_weight, 0.0, 1.0)
         if (self.expansion, self.terms) == ("exact", "shaping"):
             raise ValueError("terms = 'shaping' with expansion = 'exact' is not defined: expected expansion = 'taylor'")
         if self.symmetric and self.terms != "both":
@@ -112,7 +123,7 @@ class Lola(Direction):
         def own_value(joint: Params) -> Float[Array, ""]:
             return take_seat(value(joint, value_key), seat)
 
-        def surrogate(joint: Params) -> Float[Array, ""]:
+        def expected(joint: Params) -> Float[Array, ""]:
             before = jax.lax.stop_gradient(joint) if lookahead else joint
             still = None if self.symmetric else seat
             after = others_learn(value, before, still, step_key, self.lookahead_rate, self.lookahead_steps)
@@ -122,6 +133,13 @@ class Lola(Direction):
             base = jax.lax.stop_gradient(joint) if shaping else joint
             now, gain = jax.jvp(own_value, (base,), (displacement,))
             return gain + (own_value(joint) if shaping else now)
+
+        mixed = not (isinstance(self.shaping_weight, int | float) and self.shaping_weight == 1)
+
+        def surrogate(joint: Params) -> Float[Array, ""]:
+            if not mixed:
+                return expected(joint)
+            return self.shaping_weight * expected(joint) + (1 - self.shaping_weight) * own_value(joint)
 
         return take_seat(jax.grad(surrogate)(params), seat)
 
@@ -210,7 +228,10 @@ def others_learn(
 
 
 def own_gradients(value: Value, params: Params, key: Key[Array, ""]) -> Params:
-    """∂_j V_j of every player j, leaves `[n, ...]`; one reverse pass a player."""
+    """∂_j V_j of every player j, leaves `[n, ...]`: one reverse pass a player, or as the value function has it."""
+    special = getattr(value, "own_gradients", None)
+    if special is not None:
+        return special(params, key)
     jacobian = jax.jacrev(value)(params, key)
     return jax.tree.map(lambda j: jnp.einsum("jj...->j...", j), jacobian)
 

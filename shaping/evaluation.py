@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
 from jaxtyping import Array, Float, Key
 
-from envs import MatrixGame
+from envs import DifferentiableGame, MatrixGame, SymmetricGame
+from shaping.counts import groups_of
 from shaping.match import Match, episode, joint
 from shaping.objectives import exact_outcome
 
@@ -28,13 +31,21 @@ class Outcome(NamedTuple):
 def outcome(match: Match, acting: tuple[Any, ...], key: Key[Array, ""]) -> Outcome:
     """The outcome of the policies `acting`, as of `shaping.policies`; consumes `key`.
 
-    Exact, discounted, where every policy is a memory-one table in a matrix game (`shaping.exact_outcome`). Otherwise
-    means over `match.batch` episodes: of the reward, over all their steps, undiscounted.
+    Exact, discounted, where every policy is a table on the exact objective. Otherwise means over `match.batch`
+    episodes: of the reward, over all their steps, undiscounted.
     """
     env = match.env
     if all(learner.tables for learner in match.learners):
-        assert isinstance(env, MatrixGame), "`check` lets only matrix games through"
-        exact = exact_outcome(env, joint(match, acting)[0])
+        tables = joint(match, acting)[0]
+        if isinstance(env, DifferentiableGame):
+            return Outcome(env.values(tables[:, 0]), env.named(tables[:, 0]))
+        if isinstance(env, SymmetricGame):
+            groups, place = groups_of(match)
+            heads = np.unique(place, return_index=True)[1]
+            reward, rate = groups.outcome(tables[heads])
+            return Outcome(reward[place], env.named(rate[place], jax.nn.sigmoid(tables[..., 0])))
+        assert isinstance(env, MatrixGame), "`check` lets no other game through"
+        exact = exact_outcome(env, tables)
         return Outcome(exact.reward_per_step, env.named(exact.action_rates[:, 0], exact.response[..., 0]))
     trajectories, info = episode(match, acting, key)
     obs, action = (match.by_seat([getattr(t, name) for t in trajectories], axis=2) for name in ("obs", "action"))

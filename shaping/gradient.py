@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,21 +21,6 @@ from shaping.objectives import Objective
 __all__ = ["GradientLearner"]
 
 OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam, "optimistic": optax.optimistic_gradient_descent}
-
-
-class Bound(NamedTuple):
-    """An objective of the players of a match: the value function that a direction sees."""
-
-    objective: Objective
-    match: Any
-
-    def __call__(self, params: Any, key: Key[Array, ""]) -> Any:
-        """Values `[n]`."""
-        return self.objective(self.match, params, key)
-
-    def with_divergence(self, params: Any, reference: Any, key: Key[Array, ""]) -> Any:
-        """Values `[n]` and divergences `[n]` from the policies of `reference`."""
-        return self.objective.with_divergence(self.match, params, reference, key)
 
 
 class GradientLearner(NetworkLearner):
@@ -82,6 +67,12 @@ class GradientLearner(NetworkLearner):
         self.objective.check(env)
         self.network.check(env)
 
+    def check_match(self, match: Any) -> None:
+        """Raise unless the objective is defined among the players of `match`."""
+        self.objective.check_match(match)
+        if any(match.shared) and not self.direction.grouped:
+            raise ValueError(f"share: {type(self.direction).__name__} is not defined for groups: try naive or lola")
+
     def init(self, env: Environment, key: Key[Array, ""]) -> NetworkState:
         """Fresh parameters and a fresh optimiser; consumes `key`."""
         params = self.network.init(env, key)
@@ -100,9 +91,10 @@ class GradientLearner(NetworkLearner):
 
     def update(self, state: NetworkState, context: Context, key: Key[Array, ""]) -> tuple[NetworkState, dict[str, Any]]:
         """One step of the optimiser along the direction."""
-        match, policies = context.match, context.policies
-        assert policies is not None, "a learner that sees policies is shown them"
-        ascent = self.direction(Bound(self.objective, match), policies, context.seat, key)[context.form]
+        assert context.policies is not None, "a learner that sees policies is shown them"
+        assert context.group is not None, "and its place"
+        problem = self.objective.problem(context.match, context.policies, context.seat, context.group)
+        ascent = self.direction(*problem, key)[context.form]
         descent, metrics = jax.tree.map(jnp.negative, ascent), {}
         trajectory = context.trajectory
         if trajectory is not None:

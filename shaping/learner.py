@@ -76,6 +76,7 @@ class Context(NamedTuple):
         match: everybody's rules, for learners that see "policies".
         policies: of all seats, one PyTree a form of policy with leaves `[n, ...]` (see `match.joint`), likewise.
         form: the number of the own policy's form among them.
+        group: the number of the own group of the match, likewise.
     """
 
     env: Environment
@@ -85,6 +86,7 @@ class Context(NamedTuple):
     match: Any
     policies: tuple[Any, ...] | None
     form: int | None
+    group: int | None = None
 
 
 class Learner(struct.PyTreeNode):
@@ -109,6 +111,9 @@ class Learner(struct.PyTreeNode):
 
     def check(self, env: Environment, batch: int = 1) -> None:
         """Raise a `ValueError` in the user's words if this learner cannot play `env`; called before tracing."""
+
+    def check_match(self, match: Any) -> None:
+        """Raise a `ValueError` in the user's words if this learner cannot play among the others of `match`."""
 
     def init(self, env: Environment, key: Key[Array, ""]) -> Any:
         """A fresh state; consumes `key`. Nothing by default."""

@@ -74,10 +74,6 @@ class Match(struct.PyTreeNode):
 
     def _check_policies(self) -> None:
         """Raise if a learner would not understand the policies of the other seats."""
-        for learner, shared in zip(self.learners, self.shared, strict=True):
-            name = type(learner).__name__
-            if shared and learner.sees == "policies":
-                raise ValueError(f"share: {name} reads the policies of the other seats: expected one learner a seat")
         readers = [learner for learner in self.learners if learner.tables]
         if readers and not all(learner.tables for learner in self.learners):
             others = sorted({type(learner).__name__ for learner in self.learners if not learner.tables})
@@ -86,6 +82,8 @@ class Match(struct.PyTreeNode):
                 f"and {', '.join(others)} has none: expected learners on the exact objective in every seat, or one "
                 "that samples, such as lola_dice, instead"
             )
+        for learner in self.learners:
+            learner.check_match(self)
 
     @property
     def forms(self) -> tuple[int, ...]:
@@ -276,7 +274,7 @@ def _update(match: Match, states: States, trajectories: Any, key: Key[Array, ""]
         ) -> tuple[Any, Any]:
             context = Context(match.env, seat, trajectory, record, None, None, None)
             if learner.sees == "policies":
-                context = context._replace(match=match, policies=params, form=forms[group])
+                context = context._replace(match=match, policies=params, form=forms[group], group=group)
             return learner.update(state, context, jax.random.fold_in(key, seat))
 
         trajectory_axes = None if trajectory is None else SEAT_AXES

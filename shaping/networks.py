@@ -28,6 +28,7 @@ from shaping.objectives import ILLEGAL_LOGIT, action_logits
 __all__ = ["ActorCriticNetwork", "LogitTable", "Network", "NetworkLearner", "NetworkState", "Output"]
 
 
+POINT = -20.0  # logarithm of a standard deviation too small to matter: the action itself
 LARGE_BOARD = 25  # cells up to which dense layers are at least as good, and compile ten times as fast
 
 
@@ -46,10 +47,10 @@ class Output(NamedTuple):
 class LogitTable(struct.PyTreeNode):
     """A memory-one table: the logits of actions 0 ... A - 2 after each observation, `[O, A - 1]`.
 
-    The logit of the last action is 0.
+    The logit of the last action is 0. Where actions are continuous it holds the action itself, `[O, d]`.
 
     Attributes:
-        initial_std: standard deviation of the initial logits, normal with mean 0.
+        initial_std: standard deviation of the initial numbers, normal with mean 0.
     """
 
     initial_std: float = 1.0
@@ -59,14 +60,15 @@ class LogitTable(struct.PyTreeNode):
         require_range("initial_std", self.initial_std, 0.0)
 
     def check(self, env: Environment) -> None:
-        """Raise unless observations and actions of `env` are discrete."""
-        if env.num_observations is None or not env.num_actions:
-            raise ValueError(f"a table needs discrete observations and actions, {type(env).__name__} has others")
+        """Raise unless observations of `env` are discrete."""
+        if env.num_observations is None:
+            raise ValueError(f"a table needs discrete observations, {type(env).__name__} has others")
 
     def init(self, env: Environment, key: Key[Array, ""], critics: int = 0) -> Float[Array, "O L"]:
-        """Normal logits; consumes `key`. There is no critic, whatever `critics`."""
+        """Normal numbers; consumes `key`. There is no critic, whatever `critics`."""
         assert env.num_observations is not None, "see `check`"
-        return self.initial_std * jax.random.normal(key, (env.num_observations, env.num_actions - 1))
+        width = env.num_actions - 1 if env.num_actions else env.action_dim
+        return self.initial_std * jax.random.normal(key, (env.num_observations, width))
 
     def memory(self, params: Any) -> tuple[()]:
         """None."""
@@ -78,8 +80,14 @@ class LogitTable(struct.PyTreeNode):
 
     def unroll(self, env: Environment, params: Any, memory: Any, obs: Any, legal: Any) -> tuple[Output, Any]:
         """Logits of any number of observations."""
-        logits = action_logits(jnp.asarray(params)[obs], legal)
-        return Output(logits, jnp.zeros((*logits.shape[:-1], 0))), memory
+        row = jnp.asarray(params)[obs]
+        none = jnp.zeros((*row.shape[:-1], 0))
+        if env.num_actions:
+            return Output(action_logits(row, legal), none), memory
+        low, high = env.action_range
+        place = jnp.clip((row - low) / (high - low), 1e-6, 1 - 1e-6)
+        mean = jax.scipy.special.logit(place)
+        return Output(Gaussian(mean, jnp.full_like(mean, POINT)), none), memory
 
 
 class ActorCriticNetwork(struct.PyTreeNode):

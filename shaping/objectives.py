@@ -1,7 +1,8 @@
 """Objectives: joint parameters → value of every player. A sampled one is in `shaping.dice`.
 
-Two exact ones live here, for games whose players use memory-one tables: the repeated game in closed form and, for
-horizon 1, the one-shot game. A table `[n, O, A - 1]` holds, for each player and observation, the logits of actions
+Exact ones live here, for players who use memory-one tables: the repeated matrix game in closed form and, for horizon 1,
+the one-shot game; symmetric games of many players are in `shaping.counts`; and in differentiable games the table is the
+player's vector itself. A table `[n, O, A - 1]` holds, for each player and observation, the logits of actions
 0 ... A - 2; that of the last action is 0. For two actions its only entry is the logit of action 0.
 """
 
@@ -12,11 +13,13 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Key
 
-from envs import Environment, MatrixGame
+from envs import DifferentiableGame, Environment, MatrixGame, SymmetricGame
 from envs.validation import require_choice
+from shaping.counts import append, groups_of
 from shaping.learner import Replay, Trajectory
 from shaping.match import Match
 
@@ -32,7 +35,7 @@ __all__ = [
     "joint_probabilities",
 ]
 
-MAX_JOINT_ACTIONS = 256
+MAX_JOINT_ACTIONS, MAX_COUNTS = 256, 1024
 ILLEGAL_LOGIT = -1e9
 
 
@@ -46,6 +49,17 @@ class Objective(struct.PyTreeNode):
 
     def check(self, env: Environment) -> None:
         """Raise unless `env` has this objective."""
+
+    def check_match(self, match: Match) -> None:
+        """Raise unless the players of `match` have this objective; by default, if some share their parameters."""
+        if any(match.shared):
+            raise ValueError(
+                f"share: {type(self).__name__} is a function of the policies of all seats: expected one learner a seat"
+            )
+
+    def problem(self, match: Match, policies: Any, seat: Any, group: int) -> tuple[Any, Any, Any]:
+        """What a direction of the player in `seat`, of group number `group`, is given: value, parameters and seat."""
+        return Bound(self, match), policies, seat
 
     def __call__(self, match: Match, params: tuple[Any, ...], key: Key[Array, ""]) -> Float[Array, " n"]:
         """Values `[n]` of the joint `params`, as of `shaping.match.joint`; an estimate consumes `key`."""
@@ -66,12 +80,29 @@ class Objective(struct.PyTreeNode):
         return jnp.zeros(())
 
 
+class Bound(NamedTuple):
+    """An objective of the players of a match: the value function that a direction sees."""
+
+    objective: Objective
+    match: Any
+
+    def __call__(self, params: Any, key: Key[Array, ""]) -> Any:
+        """Values `[n]`."""
+        return self.objective(self.match, params, key)
+
+    def with_divergence(self, params: Any, reference: Any, key: Key[Array, ""]) -> Any:
+        """Values `[n]` and divergences `[n]` from the policies of `reference`."""
+        return self.objective.with_divergence(self.match, params, reference, key)
+
+
 class Exact(Objective):
-    """The exact value of memory-one tables in an iterated or one-shot matrix game.
+    """The exact value of memory-one tables in an iterated or one-shot game of a few actions, or of vectors.
 
     Repeated game, discount γ = `env.discount`: V_i = Σ_t γ^t E[r_i] = p0ᵀ (I - γP)⁻¹ R_i, where p0 is the
     distribution of the first joint action, P the chain over joint actions and R_i their rewards; the horizon plays no
-    role. One-shot game: V_i = p0ᵀ R_i.
+    role. One-shot game: V_i = p0ᵀ R_i. Symmetric games (`envs.SymmetricGame`): the same, by counts (`shaping.counts`),
+    where seats that share a table are one group, and each follows the direction of one member that changes alone.
+    Differentiable games: V_i(θ) as it is.
     Source: Foerster et al. 2018 (LOLA), arXiv 1709.04326; Lu et al. 2022 (M-FOS), arXiv 2205.01447.
 
     Attributes:
@@ -91,8 +122,10 @@ class Exact(Objective):
         """Raise unless `env` has an exact value.
 
         Raises:
-            ValueError: not a matrix game, or one with too many joint actions.
+            ValueError: a game without a closed form, or one with too many joint actions.
         """
+        if isinstance(env, DifferentiableGame | SymmetricGame):
+            return
         if not isinstance(env, MatrixGame):
             raise ValueError(
                 f"the exact objective is for matrix games, not for {type(env).__name__}: try a learner that samples, "
@@ -107,28 +140,61 @@ class Exact(Objective):
                 f"the exact objective takes {MAX_JOINT_ACTIONS}: expected at most {fit} players"
             )
 
+    def check_match(self, match: Match) -> None:
+        """Raise if there are too many counts in a symmetric game, or seats share a table elsewhere."""
+        if not isinstance(match.env, SymmetricGame):
+            super().check_match(match)
+            return
+        sizes = groups_of(match)[0].sizes
+        if (states := math.prod(size + 1 for size in sizes)) > MAX_COUNTS:
+            raise ValueError(
+                f"{len(sizes)} groups of {', '.join(map(str, sizes))} players have {states} counts, the exact "
+                f"objective takes {MAX_COUNTS}: expected fewer groups, such as equal learners with --share True"
+            )
+
+    def problem(self, match: Match, policies: Any, seat: Any, group: int) -> tuple[Any, Any, Any]:
+        """In a symmetric game: of the groups, the player split off its own."""
+        if not isinstance(match.env, SymmetricGame):
+            return super().problem(match, policies, seat, group)
+        groups, place = groups_of(match, self._scale(match.env))
+        heads = np.array([np.flatnonzero(place == number)[0] for number in range(len(groups.sizes))])
+        params = jax.tree.map(lambda leaf: leaf[heads], policies)
+        if not match.shared[group]:
+            return groups, params, jnp.asarray(place)[seat]
+        own = int(place[match.seats[group][0]])
+        return groups.split(own), append(params, jax.tree.map(lambda leaf: leaf[own], params)), len(heads)
+
     def __call__(self, match: Match, params: tuple[Any, ...], key: Key[Array, ""]) -> Float[Array, " n"]:
         """Values `[n]` of the tables of all seats; exact, so `key` is not used."""
+        if isinstance(match.env, SymmetricGame):
+            groups, params, _ = self.problem(match.replace(shared=(False,) * len(match.seats)), params, 0, 0)
+            return groups(params, key)
         return self.value(match.env, params[0])
 
     def with_divergence(
         self, match: Match, params: tuple[Any, ...], reference: tuple[Any, ...], key: Key[Array, ""]
     ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-        """Values, and the mean divergence over all observations."""
-        assert isinstance(match.env, MatrixGame), "`check` lets only matrix games through"
+        """Values, and the mean divergence over all observations; of vectors, half the squared distance."""
+        if isinstance(match.env, DifferentiableGame):
+            return self(match, params, key), 0.5 * ((params[0] - reference[0]) ** 2).sum(axis=(1, 2))
         logits = jax.vmap(action_logits)
-        new, old = (jax.nn.log_softmax(logits(tables[0], match.env.legal())) for tables in (params, reference))
+        new, old = (jax.nn.log_softmax(logits(tables[0], match.env.legal(None))) for tables in (params, reference))
         return self(match, params, key), (jnp.exp(old) * (old - new)).sum(axis=-1).mean(axis=-1)
 
     def value(self, env: Environment, tables: Float[Array, "n O L"]) -> Float[Array, " n"]:
         """Values `[n]` of the joint `tables`, in `units`."""
-        assert isinstance(env, MatrixGame), "`check` lets only matrix games through"
+        if isinstance(env, DifferentiableGame):
+            return env.values(tables[:, 0])
+        assert isinstance(env, MatrixGame), "`check` lets no other game through"
         start, chain = joint_probabilities(env, tables)
         rewards = _rewards(env)
         if env.horizon == 1:
             return start @ rewards
-        values = start @ discounted_sum(chain, rewards, env.discount)
-        return values * (1 - env.discount) if self.units == "per_step" else values
+        return self._scale(env) * (start @ discounted_sum(chain, rewards, env.discount))
+
+    def _scale(self, env: MatrixGame | SymmetricGame) -> Any:
+        """From discounted sums to `units`."""
+        return 1 - env.discount if self.units == "per_step" and env.horizon > 1 else 1.0
 
 
 class ExactOutcome(NamedTuple):

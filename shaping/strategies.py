@@ -15,7 +15,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from envs import Environment, MatrixGame
+from envs import Environment, MatrixGame, SymmetricGame
 from envs.validation import require_choice, require_range
 from shaping.learner import Learner
 
@@ -194,6 +194,8 @@ class WinStayLoseShift(MemoryOne):
 def _last_step(env: Environment, obs: Int[Array, ""]) -> tuple[Int[Array, ""], Int[Array, ""]]:
     """The own last action, and how many of the others defected; zeros at START."""
     joint = jnp.maximum(obs - 1, 0)
+    if isinstance(env, SymmetricGame):
+        return joint // env.num_players, joint % env.num_players
     own = joint >> (env.num_players - 1)
     return own, jax.lax.population_count(joint) - own
 
@@ -210,16 +212,20 @@ def payoffs_by_role(env: Environment, module: Any) -> tuple[Any, Any]:
         env: a symmetric matrix game with two actions.
         module: `jax.numpy`, so that payoffs may be traced, or `numpy`, for checks.
     """
-    assert isinstance(env, MatrixGame), "see `check`"
+    assert isinstance(env, MatrixGame | SymmetricGame), "see `check`"
     n = env.num_players
     action, k = np.indices((2, n))
-    own = module.asarray(env.payoffs, float).reshape(n, -1)[0][action * 2 ** (n - 1) + 2**k - 1]
+    own = module.asarray(env.payoffs, float)
+    if isinstance(env, MatrixGame):
+        own = own.reshape(n, -1)[0][action * 2 ** (n - 1) + 2**k - 1]
     share, defectors = (k / max(n - 1, 1)).astype(own.dtype), action + k
     others = (1 - share) * own[0][np.minimum(defectors, n - 1)] + share * own[1][np.maximum(defectors - 1, 0)]
     return own, others
 
 
 def _check_two_actions(strategy: Learner, env: Environment) -> None:
+    if isinstance(env, SymmetricGame):
+        return
     if not isinstance(env, MatrixGame) or {len(names) for names in env.actions} != {2}:
         what = f"{type(strategy).__name__} plays matrix games with 2 actions a player, not {game_name(env)}"
         raise ValueError(f"{what}: try the learner uniform instead")
@@ -228,6 +234,8 @@ def _check_two_actions(strategy: Learner, env: Environment) -> None:
 def check_symmetric(strategy: Learner, env: Environment) -> None:
     """Raise unless `env` is a matrix game with two actions a player that pays all seats alike."""
     _check_two_actions(strategy, env)
+    if isinstance(env, SymmetricGame):
+        return
     assert isinstance(env, MatrixGame), "checked above"
     n = env.num_players
     payoffs, actions = np.asarray(env.payoffs, float).reshape(n, -1), np.indices((2,) * n).reshape(n, -1)

@@ -10,23 +10,26 @@ from jax import Array
 import envs
 from envs import MatrixGame
 
-STAG_HUNT = "examples/stag_hunt.json"
-
 
 def make(name: str, **fields: Any) -> envs.Environment:
-    return envs.make(name, **({"payoffs": STAG_HUNT} if name == "matrix" else {}), **fields)
+    files = {"matrix": {"payoffs": "examples/stag_hunt.json"}, "function": {"source": "examples/games.py:saddle"}}
+    return envs.make(name, **files.get(name, {}), **fields)
 
 
 @pytest.mark.parametrize("name", envs.names())
 def test_registered_environment_conforms(name):
     env = make(name)
-    envs.check_env(env.replace(horizon=min(env.horizon, 7)))
+    envs.check_env(env.replace(horizon=7) if env.horizon > 7 else env)
+
+
+def test_dilemmas_conform_when_everyone_counts():
+    envs.check_env(make("ipd", players=40, horizon=7, observe="counts"))
 
 
 @pytest.mark.parametrize("players", [2, 3, 4, 5, 6])
 @pytest.mark.parametrize("name", [n for n in envs.names() if "players" in envs.REGISTRY.parameters(n)])
 def test_games_with_a_formula_conform_for_any_number_of_players(name, players):
-    env = envs.make(name, players=players, horizon=3)
+    env = envs.make(name, players=players)
     assert env.num_players == players
     state, obs = env.reset(jax.random.key(0))
     assert obs.shape == (players, *env.obs_shape)

@@ -166,13 +166,24 @@ def test_payoffs_can_be_differentiated_and_vmapped_in_their_constants(name, fiel
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"discount": None}, "discount = None: expected a number"),
+        ({"horizon": 2.5}, "horizon = 2.5: expected a whole number"),
+    ],
+)
+def test_fields_of_another_type_are_named(fields, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        envs.make("ipd2", **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
         ({"players": 1}, "players = 1: expected a whole number from 2"),
         ({"players": 40}, "players = 40"),
         ({"horizon": 0}, "horizon = 0: expected a whole number of at least 1"),
         ({"discount": 1.0}, "discount = 1.0: expected from 0"),
         ({"discount": float("nan")}, "discount = nan"),
-        ({"discount": None}, "discount = None: expected a number"),
-        ({"horizon": 2.5}, "horizon = 2.5: expected a whole number"),
+        ({"observe": "count"}, "observe = 'count'"),
         ({"gift": 1e38}, "expected finite numbers up to 1e"),
         ({"gifts": 1.0}, "no parameter 'gifts': did you mean 'gift'"),
     ],
