@@ -171,7 +171,7 @@ def test_payoffs_can_be_differentiated_and_vmapped_in_their_constants(name, fiel
     ],
 )
 def test_fields_of_another_type_are_named(fields, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(ValueError, match=message):
         envs.make("ipd2", **fields)
 
 
@@ -183,7 +183,6 @@ def test_fields_of_another_type_are_named(fields, message):
         ({"horizon": 0}, "horizon = 0: expected a whole number of at least 1"),
         ({"discount": 1.0}, "discount = 1.0: expected from 0"),
         ({"discount": float("nan")}, "discount = nan"),
-        ({"observe": "count"}, "observe = 'count'"),
         ({"gift": 1e38}, "expected finite numbers up to 1e"),
         ({"gifts": 1.0}, "no parameter 'gifts': did you mean 'gift'"),
     ],
