@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envs.registry import Registry, did_you_mean
-from experiments.commands import crossplay_arguments, evaluate_arguments
+from experiments.commands import crossplay_arguments, evaluate_arguments, render_arguments, reproduce_arguments
 from experiments.config import FaultError, UserError, parse
 
 if TYPE_CHECKING:
@@ -67,6 +67,23 @@ def _crossplay(args: list[str]) -> int:
     return 0
 
 
+def _render(args: list[str]) -> int:
+    asked = render_arguments(args)
+    _use_compilation_cache()
+    from experiments.render import render  # imports JAX
+
+    render(asked, _console())
+    return 0
+
+
+def _reproduce(args: list[str]) -> int:
+    asked = reproduce_arguments(args)
+    _use_compilation_cache()
+    from experiments.reproduce import reproduce  # imports JAX
+
+    return reproduce(asked, _console())
+
+
 def _list(args: list[str]) -> int:
     import envs
     import shaping
@@ -119,4 +136,6 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "list": _list,
     "evaluate": _evaluate,
     "crossplay": _crossplay,
+    "render": _render,
+    "reproduce": _reproduce,
 }

@@ -1,4 +1,4 @@
-"""What `evaluate` and `crossplay` are asked for: positional arguments and flags. Imports no numerics."""
+"""What `evaluate`, `crossplay`, `render` and `reproduce` are asked for: positional arguments and flags. Imports no numerics."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import shaping
 from envs.registry import Parameter, did_you_mean
 from experiments.config import TRAIN, Command, Run, UserError, parse, read_yaml, resolve
+from experiments.flags import Group, parse_flags
 
-__all__ = ["BEST_RESPONSE", "NAIVE", "Entry", "crossplay_arguments", "evaluate_arguments"]
+__all__ = [
+    "BEST_RESPONSE",
+    "NAIVE",
+    "Entry",
+    "Rendering",
+    "Reproduction",
+    "crossplay_arguments",
+    "evaluate_arguments",
+    "render_arguments",
+    "reproduce_arguments",
+]
 
 NAIVE, BEST_RESPONSE = "reinforce", "ppo"
 """Who of the standard panel learns: beside the focal player, and instead of it."""
@@ -34,6 +46,64 @@ directory, or --env where all entries are names. Writes crossplay.csv, crossplay
 directory.
 
 Example: python run.py crossplay runs/ipd-2-lolax2-1 runs/ipd-2-ppox2-1#1 tit_for_tat"""
+
+RENDER = """Draw a trained run: PNG files in its directory, or in --out.
+
+DIR is a run directory. policies.png: what each policy does after every history, for learners on the exact objective.
+rewards.png: learning in the plane of the rewards of seat 0 and of the others, against the convex hull of what pure
+joint actions pay. field.png, for games of two parameters: the field of everybody's own gradients, and the trajectories
+of the run's learners and of other rules, with the same step sizes, from where the run's first seeds start. What cannot
+be drawn of a run is left out, and said.
+
+Example: python run.py render runs/tandem-2-lolax2-1 --rules naive,sos"""
+
+RENDER_FLAGS = (
+    Parameter("out", "str | None", None, "directory to write to; the run directory if not given."),
+    Parameter(
+        "rules",
+        "str",
+        "naive,lookahead,lola,sos,cgd,extragradient,consensus",
+        "learners on the exact objective whose trajectories are drawn into a field beside the run's own.",
+    ),
+    Parameter("steps", "int", 200, "length of those trajectories."),
+    Parameter(
+        "box", "float | None", None, "show parameters from -box to box; where most trajectories go if not given."
+    ),
+)
+MOST_STEPS, LARGEST_BOX = 10**5, 1e6
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What is to be drawn.
+
+    Attributes:
+        directory: of the run.
+        out: directory to write to.
+        rules: names of learners whose trajectories are drawn into a field.
+        steps: length of those trajectories.
+        box: half the side of the box that is shown, around 0; None to leave it to the trajectories.
+    """
+
+    directory: Path
+    out: Path
+    rules: tuple[str, ...]
+    steps: int
+    box: float | None
+
+
+PAPERS = ("differentiable",)
+REPRODUCE = """Compute published numbers and compare: published value, ours, tolerance, pass or miss, seeds, seconds.
+
+NAME is differentiable: the numbers of the papers on differentiable opponent shaping. Each experiment is written to
+--out when it ends, and not run again, so that a stopped reproduction goes on. Exit code 1 if a number is out of
+tolerance."""
+REPRODUCE_FLAGS = (
+    Parameter("only", "str | None", None, "names of experiments, separated by commas; all of them if not given."),
+    Parameter("out", "str | None", None, "directory for results; runs/reproduce-NAME if not given."),
+    Parameter("report", "str | None", None, "Markdown file to write the table to, such as docs/results/NAME.md."),
+    Parameter("fresh", "bool", False, "whether to run again what has been done."),
+)
 
 
 @dataclass(frozen=True)
@@ -113,6 +183,78 @@ def crossplay_arguments(args: Sequence[str]) -> tuple[list[Entry], Run]:
     names = tuple(entry.name for entry in entries if entry.name)
     command = Command("python run.py crossplay ENTRY [ENTRY ...]", CROSSPLAY, own, fixed, names)
     return entries, resolve(command, flags, environment, file)[0]
+
+
+def render_arguments(args: Sequence[str]) -> Rendering:
+    """The run directory and what to draw of it.
+
+    Raises:
+        UserError: a mistake in the arguments.
+        SystemExit: `--help` (0), or a flag whose value is not of its type (2).
+    """
+    found, flags = _split(args)
+    if len(found) != 1 and not _asks_for_help(flags):
+        what = " ".join(found) or "none"
+        raise UserError(
+            f"render takes one run directory, found {what}; expected such as: render runs/tandem-2-lolax2-1"
+        )
+    values = _values(RENDER_FLAGS, flags, "python run.py render DIR", RENDER)
+    path, rules = Path(found[0]), tuple(name.strip() for name in values["rules"].split(","))
+    for name in rules:
+        if name not in shaping.names():
+            raise UserError(f"--rules: unknown rule {name!r}{did_you_mean(name, shaping.names())}")
+    if not 1 <= values["steps"] <= MOST_STEPS:
+        raise UserError(f"--steps {values['steps']}: expected a whole number from 1 to {MOST_STEPS}")
+    if values["box"] is not None and not 0 < values["box"] <= LARGEST_BOX:
+        raise UserError(f"--box {values['box']:g}: expected a number above 0, up to {LARGEST_BOX:g}")
+    _config(path, found[0])
+    return Rendering(path, Path(values["out"] or path), rules, values["steps"], values["box"])
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What is to be reproduced.
+
+    Attributes:
+        name: of a module in `experiments.papers`.
+        only: names of its experiments; all of them if empty.
+        out: directory for results.
+        report: Markdown file to write the table to; None for none.
+        fresh: whether to run again what has been done.
+    """
+
+    name: str
+    only: tuple[str, ...]
+    out: Path
+    report: Path | None
+    fresh: bool
+
+
+def reproduce_arguments(args: Sequence[str]) -> Reproduction:
+    """What to reproduce. Names of experiments are checked by whoever knows them.
+
+    Raises:
+        UserError: a mistake in the arguments.
+        SystemExit: `--help` (0), or a flag whose value is not of its type (2).
+    """
+    found, flags = _split(args)
+    if len(found) != 1 and not _asks_for_help(flags):
+        raise UserError(f"reproduce takes one name, found {' '.join(found) or 'none'}; known: {', '.join(PAPERS)}")
+    if found and found[0] not in PAPERS:
+        raise UserError(f"unknown reproduction {found[0]!r}{did_you_mean(found[0], PAPERS)}")
+    values = _values(REPRODUCE_FLAGS, flags, "python run.py reproduce NAME", REPRODUCE)
+    only = tuple(name.strip() for name in (values["only"] or "").split(",") if name.strip())
+    out = Path(values["out"] or f"runs/reproduce-{found[0]}")
+    return Reproduction(found[0], only, out, Path(values["report"]) if values["report"] else None, values["fresh"])
+
+
+def _values(known: Sequence[Parameter], flags: Sequence[str], prog: str, description: str) -> dict[str, Any]:
+    """The values of flags that are those of no run."""
+    own = {parameter.name: parameter for parameter in known}
+    for flag in (arg[2:].split("=")[0] for arg in flags if arg.startswith("--")):
+        if flag not in (*own, "help"):
+            raise UserError(f"unknown flag --{flag}{did_you_mean(flag, own)}")
+    return parse_flags({"": Group("", own)}, flags, prog, description)[""]
 
 
 def _split(args: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -121,6 +121,9 @@ REGISTRY = Registry(
         "consensus": _gradient_learner("dynamics:Consensus", preset={"learning_rate": 0.1}),
         "sga": _gradient_learner("dynamics:SymplecticAdjustment"),
         "cgd": _gradient_learner("dynamics:CompetitiveGradient"),
+        "cola": _gradient_learner("cola:Cola"),
+        "maml": _gradient_learner("maml:Maml", fixed={"initial_std": 1.0}),
+        "meva": _gradient_learner("meta_value:MetaValue"),
         "lss": _gradient_learner("dynamics:LocalSymplecticSurgery"),
         "lola_dice": _gradient_learner(
             "directions:Lola",

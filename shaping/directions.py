@@ -25,6 +25,7 @@ from envs.validation import require_choice, require_range
 
 __all__ = [
     "Direction",
+    "FittedDirection",
     "Lola",
     "Naive",
     "Params",
@@ -47,6 +48,24 @@ class Direction(struct.PyTreeNode):
     """Whether it is that of a single player when the others come in groups; see `shaping.counts`."""
 
     def __call__(self, value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""]) -> Params:
+        """The ascent direction of the player in `seat`; consumes `key`."""
+        raise NotImplementedError
+
+
+class FittedDirection(Direction):
+    """A direction that learns something about the game before it is followed; from exact values only."""
+
+    def fit(self, value: Value, params: Params, key: Key[Array, ""]) -> Any:
+        """What it learns, a PyTree, from the values of a game whose joint parameters look like `params`; uses `key`."""
+        raise NotImplementedError
+
+    def start(self, own: Params, learned: Any) -> Params:
+        """Where a player begins that would by itself begin at `own`, leaves `[...]`."""
+        return own
+
+    def __call__(
+        self, value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""], learned: Any = None
+    ) -> Params:
         """The ascent direction of the player in `seat`; consumes `key`."""
         raise NotImplementedError
 

@@ -9,6 +9,8 @@ On a sampled objective the gradients that are multiplied with each other come fr
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -155,15 +157,16 @@ class HigherOrderLola(JointDirection):
 
     def joint(self, value: Value, params: Params, key: Key[Array, ""]) -> Params:
         """h^m of all players."""
-        return self._shape(value, params, key, self.order)
+        return self.of_order(value, params, key, self.order)
 
-    def _shape(self, value: Value, params: Params, key: Key[Array, ""], order: int) -> Params:
+    def of_order(self, value: Value, params: Params, key: Key[Array, ""], order: int) -> Params:
+        """h^m for m = `order`, whatever the field says; consumes `key`."""
         if order == 0:
             return own_gradients(value, params, key)
         step_key, value_key = jax.random.split(key)
 
         def expected(joint: Params, seat: Int[Array, ""]) -> Float[Array, ""]:
-            moved = _add(joint, self.lookahead_rate, self._shape(value, joint, step_key, order - 1))
+            moved = _add(joint, self.lookahead_rate, self.of_order(value, joint, step_key, order - 1))
             return take_seat(value(put_seat(moved, seat, joint), value_key), seat)
 
         every = jax.vmap(lambda seat: take_seat(jax.grad(expected)(params, seat), seat))
@@ -199,10 +202,13 @@ class StableOpponentShaping(JointDirection):
         naive_key, ahead_key, shaping_key = jax.random.split(key, 3)
         naive = own_gradients(value, params, naive_key)
         seats = jnp.arange(_players(params))
-        look = Lola(self.lookahead_rate, expansion="taylor", terms="lookahead")
-        shape = Lola(self.lookahead_rate, expansion="taylor", terms="shaping")
-        ahead = jax.vmap(lambda seat: look(value, params, seat, ahead_key))(seats)
-        shaping = _add(jax.vmap(lambda seat: shape(value, params, seat, shaping_key))(seats), -1.0, naive)
+        look, shape = (Lola(1.0, expansion="taylor", terms=terms) for terms in ("lookahead", "shaping"))
+
+        def term(rule: Lola, key: Key[Array, ""]) -> Params:  # linear in the rate, so without it, once for all seats
+            return _add(jax.vmap(lambda seat: rule(value, params, seat, key))(seats), -1.0, naive)
+
+        ahead = _add(naive, self.lookahead_rate, term(look, ahead_key))
+        shaping = jax.tree.map(lambda leaf: self.lookahead_rate * leaf, term(shape, shaping_key))
         agreement, length = _dot(shaping, ahead), _dot(ahead, ahead)
         damped = -self.alignment * length / jnp.where(agreement < 0, agreement, -1.0)
         first = jnp.where(agreement >= 0, 1.0, jnp.minimum(1.0, damped))
@@ -339,7 +345,9 @@ def _add(params: Params, weight: Any, change: Params) -> Params:
 
 
 def _dot(left: Params, right: Params) -> Float[Array, ""]:
-    return jnp.stack([(a * b).sum() for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)]).sum()
+    """Inner product; by products of vectors, as wide reductions have crashed the process (jaxlib 0.10 on CPUs)."""
+    parts = [jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)]
+    return functools.reduce(operator.add, parts)
 
 
 def _against(value: Value, params: Params, others: Params, key: Key[Array, ""]) -> Params:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from functools import partial
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,17 +11,30 @@ import optax
 from flax import struct
 from jaxtyping import Array, Bool, Key
 
-from envs import Environment
+from envs import Environment, SymmetricGame
 from envs.validation import require_choice, require_range
-from shaping.directions import Direction
+from shaping.directions import Direction, FittedDirection
 from shaping.distributions import sample_action
 from shaping.learner import Context
-from shaping.networks import Network, NetworkLearner, NetworkState
-from shaping.objectives import Objective
+from shaping.networks import Network, NetworkLearner
+from shaping.objectives import Exact, Objective
 
 __all__ = ["GradientLearner"]
 
-OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam, "optimistic": optax.optimistic_gradient_descent}
+OPTIMIZERS = {
+    "sgd": optax.sgd,
+    "adam": optax.adam,
+    "adamw": optax.adamw,
+    "optimistic": optax.optimistic_gradient_descent,
+}
+
+
+class GradientState(NamedTuple):
+    """Parameters, the state of their optimiser, and what the direction learned before play."""
+
+    params: Any
+    optimizer: Any
+    learned: Any
 
 
 class GradientLearner(NetworkLearner):
@@ -42,7 +56,7 @@ class GradientLearner(NetworkLearner):
     direction: Direction
     network: Network
     learning_rate: float = 1.0
-    optimizer: Literal["sgd", "adam", "optimistic"] = struct.field(default="sgd", pytree_node=False)
+    optimizer: Literal["sgd", "adam", "adamw", "optimistic"] = struct.field(default="sgd", pytree_node=False)
     value_coefficient: float = 1.0
 
     sees: ClassVar[Literal["own", "rewards", "policies"]] = "policies"
@@ -66,17 +80,26 @@ class GradientLearner(NetworkLearner):
         """Raise unless objective and network are defined on `env`."""
         self.objective.check(env)
         self.network.check(env)
+        if self.tables and isinstance(env, SymmetricGame) and not self.direction.grouped:
+            name = type(self.direction).__name__
+            raise ValueError(
+                f"{name} is not defined where players are counted: expected observe = 'joint', or try lola"
+            )
 
     def check_match(self, match: Any) -> None:
         """Raise unless the objective is defined among the players of `match`."""
         self.objective.check_match(match)
-        if any(match.shared) and not self.direction.grouped:
-            raise ValueError(f"share: {type(self.direction).__name__} is not defined for groups: try naive or lola")
 
-    def init(self, env: Environment, key: Key[Array, ""]) -> NetworkState:
+    def init(self, env: Environment, key: Key[Array, ""]) -> GradientState:
         """Fresh parameters and a fresh optimiser; consumes `key`."""
-        params = self.network.init(env, key)
-        return NetworkState(params, self._optimizer().init(params))
+        params, learned = self.network.init(env, key), ()
+        if isinstance(self.direction, FittedDirection):
+            assert isinstance(self.objective, Exact), "fitted directions come with the exact objective"
+            value = partial(_value, self.objective, env)
+            alike = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (env.num_players, *leaf.shape)), (params,))
+            learned = self.direction.fit(value, alike, jax.random.fold_in(key, 1))
+            (params,) = self.direction.start((params,), learned)
+        return GradientState(params, self._optimizer().init(params), learned)
 
     def act(
         self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Bool[Array, " A"], key: Key[Array, ""]
@@ -89,12 +112,15 @@ class GradientLearner(NetworkLearner):
         """That of the objective."""
         return self.objective.critic_scale(env)
 
-    def update(self, state: NetworkState, context: Context, key: Key[Array, ""]) -> tuple[NetworkState, dict[str, Any]]:
+    def update(
+        self, state: GradientState, context: Context, key: Key[Array, ""]
+    ) -> tuple[GradientState, dict[str, Any]]:
         """One step of the optimiser along the direction."""
         assert context.policies is not None, "a learner that sees policies is shown them"
         assert context.group is not None, "and its place"
         problem = self.objective.problem(context.match, context.policies, context.seat, context.group)
-        ascent = self.direction(*problem, key)[context.form]
+        learned = (state.learned,) if isinstance(self.direction, FittedDirection) else ()
+        ascent = self.direction(*problem, key, *learned)[context.form]
         descent, metrics = jax.tree.map(jnp.negative, ascent), {}
         trajectory = context.trajectory
         if trajectory is not None:
@@ -106,7 +132,11 @@ class GradientLearner(NetworkLearner):
             descent = jax.tree.map(lambda d, g: d + self.value_coefficient * g, descent, gradient)
             metrics["value_error"] = error
         step, optimizer = self._optimizer().update(descent, state.optimizer, state.params)
-        return NetworkState(optax.apply_updates(state.params, step), optimizer), metrics
+        return GradientState(optax.apply_updates(state.params, step), optimizer, state.learned), metrics
 
     def _optimizer(self) -> optax.GradientTransformation:
         return OPTIMIZERS[self.optimizer](self.learning_rate)
+
+
+def _value(objective: Exact, env: Environment, params: Any, key: Key[Array, ""]) -> Array:
+    return objective.value(env, params[0])

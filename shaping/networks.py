@@ -198,7 +198,7 @@ class NetworkLearner(Learner):
 
     network: Network
 
-    def policy(self, state: NetworkState) -> Any:
+    def policy(self, state: Any) -> Any:
         """The parameters."""
         return state.params
 

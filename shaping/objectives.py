@@ -162,7 +162,7 @@ class Exact(Objective):
         if not match.shared[group]:
             return groups, params, jnp.asarray(place)[seat]
         own = int(place[match.seats[group][0]])
-        return groups.split(own), append(params, jax.tree.map(lambda leaf: leaf[own], params)), len(heads)
+        return groups.split(own), append(params, jax.tree.map(lambda leaf: leaf[own], params)), jnp.int32(len(heads))
 
     def __call__(self, match: Match, params: tuple[Any, ...], key: Key[Array, ""]) -> Float[Array, " n"]:
         """Values `[n]` of the tables of all seats; exact, so `key` is not used."""

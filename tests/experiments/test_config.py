@@ -47,7 +47,10 @@ def test_what_is_read_from_the_sources_is_what_python_sees(registry):
     for source in {source for recipe in registry._recipes.values() for source in recipe.sources}:
         module, attribute = source.split(":")
         seen = inspect.signature(getattr(importlib.import_module(module), attribute)).parameters
-        defaults = {name: ... if p.default is p.empty else p.default for name, p in seen.items()}
+        defaults = {
+            name: ... if p.default is p.empty or str(p.default) == "<factory>" else p.default
+            for name, p in seen.items()
+        }
         assert {p.name: p.default for p in read_parameters(source)} == {
             name: default for name, default in defaults.items() if name not in ("parent", "name")
         }

@@ -1,0 +1,176 @@
+"""Run the experiments of a reproduction, one after the other, and set what came out beside what was published.
+
+An experiment is a function that returns rows. Each is written down as soon as it ends, so that nothing is lost and a
+stopped reproduction goes on where it was; the report is made of what has been written.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from envs.registry import did_you_mean
+from experiments.commands import Reproduction
+from experiments.config import UserError
+from experiments.run_directory import write_atomically, write_json
+
+__all__ = ["Experiment", "Row", "at_least", "factor", "near", "reproduce", "shown"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number.
+
+    Attributes:
+        what: it is.
+        published: by others, or computed in closed form; None where nobody has.
+        ours: what we measure.
+        tolerance: in words.
+        passed: whether ours is within it; None where there is nothing to compare with.
+    """
+
+    what: str
+    published: float | str | None
+    ours: float | str
+    tolerance: str
+    passed: bool | None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Rows that are measured together.
+
+    Attributes:
+        name: on the command line.
+        title: in the report.
+        setting: what was run, and where the published numbers are from.
+        seeds: independent runs behind each row.
+        run: measures them.
+    """
+
+    name: str
+    title: str
+    setting: str
+    seeds: int
+    run: Callable[[], list[Row]]
+
+
+def near(what: str, published: float, ours: float, tolerance: float) -> Row:
+    """A row whose number should be within `tolerance` of the published one."""
+    return Row(what, published, float(ours), f"± {tolerance:.3g}", bool(abs(ours - published) <= tolerance))
+
+
+def factor(what: str, published: float, ours: float, ratio: float) -> Row:
+    """A row whose number should be within a factor of `ratio` of the published one."""
+    close = 1 / ratio <= abs(ours / published) <= ratio if published else ours == 0
+    return Row(what, published, float(ours), f"× {ratio:g}", bool(close))
+
+
+def at_least(what: str, published: float | str, ours: float, least: float) -> Row:
+    """A row whose number should be `least` or more."""
+    return Row(what, published, float(ours), f"≥ {least:g}", bool(ours >= least))
+
+
+def shown(what: str, ours: float | str, published: float | str | None = None) -> Row:
+    """A row with nothing, or nothing reliable, to compare with."""
+    return Row(what, published, ours if isinstance(ours, str) else float(ours), "", None)
+
+
+def reproduce(asked: Reproduction, console: Console) -> int:
+    """Run the experiments asked for that are not done yet; print the tables and write the report.
+
+    Returns:
+        0, or 1 if a row missed its tolerance.
+
+    Raises:
+        UserError: an unknown experiment, a directory that cannot be written, or a damaged result.
+    """
+    module = importlib.import_module(f"experiments.papers.{asked.name}")
+    known: dict[str, Experiment] = {experiment.name: experiment for experiment in module.EXPERIMENTS}
+    for name in asked.only:
+        if name not in known:
+            raise UserError(f"--only: unknown experiment {name!r}{did_you_mean(name, known)}")
+    directory = asked.out
+    try:
+        for folder in (directory, *([asked.report.parent] if asked.report else [])):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be written: {error.strerror or error}") from error
+    results = []
+    for experiment in known.values():
+        file = directory / f"{experiment.name}.json"
+        wanted = not asked.only or experiment.name in asked.only
+        if wanted and (asked.fresh or not file.is_file()):
+            console.print(f"{experiment.name}: {experiment.title} ...", soft_wrap=True)
+            start = time.perf_counter()
+            rows = experiment.run()
+            seconds = round(time.perf_counter() - start, 1)
+            write_json(file, {"seconds": seconds, "seeds": experiment.seeds, "rows": [asdict(row) for row in rows]})
+        if file.is_file() and wanted:
+            results.append((experiment, _read(file)))
+            console.print(_table(*results[-1]))
+    missed = [row["what"] for _, result in results for row in result["rows"] if row["passed"] is False]
+    total = sum(row["passed"] is not None for _, result in results for row in result["rows"])
+    console.print(f"{total - len(missed)} of {total} numbers within tolerance; results: {directory}", soft_wrap=True)
+    if asked.report:
+        write_atomically(asked.report, _markdown(module, results).encode())
+        console.print(f"report: {asked.report}", soft_wrap=True)
+    return 1 if missed else 0
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        result = json.loads(file.read_text(encoding="utf-8"))
+        return {key: result[key] for key in ("seconds", "seeds", "rows")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{file}: is damaged; expected what `reproduce` writes: remove it, or use --fresh True"
+        ) from error
+
+
+HEADINGS = ("what", "published", "ours", "tolerance", "")
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    verdict = {True: "pass", False: "MISS", None: ""}[row["passed"]]
+    return row["what"], _number(row["published"]), _number(row["ours"]), row["tolerance"], verdict
+
+
+def _number(value: float | str | None) -> str:
+    """Four significant digits, or as many as it has."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    return f"{value:.3f}" if 0.01 <= abs(value) < 1000 else f"{value:.3g}"
+
+
+def _table(experiment: Experiment, result: dict[str, Any]) -> Table:
+    caption = f"{experiment.setting} {result['seeds']} seeds, {result['seconds']:.0f} s."
+    table = Table(title=experiment.title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.title_justify = table.caption_justify = "left"
+    for place, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="right" if place in (1, 2) else "left")
+    for row in result["rows"]:
+        table.add_row(*_cells(row), style={False: "bold red"}.get(row["passed"]))
+    return table
+
+
+def _markdown(module: Any, results: list[tuple[Experiment, dict[str, Any]]]) -> str:
+    lines = [module.INTRODUCTION.strip()]
+    for experiment, result in results:
+        lines += ["", f"## {experiment.title}", "", experiment.setting, ""]
+        lines += [f"{result['seeds']} seeds, {result['seconds']:.0f} s. `--only {experiment.name}`", ""]
+        lines += ["| " + " | ".join(HEADINGS) + " |", "|---|---:|---:|---|---|"]
+        lines += ["| " + " | ".join(_cells(row)) + " |" for row in result["rows"]]
+    return "\n".join(lines) + "\n"

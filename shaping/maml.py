@@ -1,0 +1,100 @@
+"""Meta-learned starts: begin naive learning where it will lead far, against naive learners."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
+
+from envs.validation import require_range
+from shaping.directions import FittedDirection, Naive, Params, Value, own_gradients, put_seat
+
+__all__ = ["Maml"]
+
+
+class Maml(FittedDirection):
+    """Multi-agent MAML: naive learning from a start that was itself learned against naive learners.
+
+    Before play the start, and with `learn_rate` the own step size, climb the mean of the own values along
+    `fitting_horizon` steps of naive learning of all, the others from normal parameters; all of it is differentiated.
+
+    Source: M-MAML of Lu et al. 2022 (M-FOS), arXiv 2205.01447; with the rate as in Cooijmans et al. 2023, 2307.08863.
+
+    Attributes:
+        rate: step size of everybody while the start is learned, on values in the units of the objective.
+        learn_rate: whether the own step size is learned, too.
+        fitting_steps: steps of Adam.
+        fitting_horizon: steps of naive learning in each.
+        fitting_batch: others drawn for each.
+        fitting_rate: rate of Adam.
+        start_std: standard deviation of the others' parameters, and of the first start.
+    """
+
+    rate: float = 1.0
+    learn_rate: bool = struct.field(default=False, pytree_node=False)
+    fitting_steps: int = struct.field(default=1000, pytree_node=False)
+    fitting_horizon: int = struct.field(default=100, pytree_node=False)
+    fitting_batch: int = struct.field(default=64, pytree_node=False)
+    fitting_rate: float = 0.01
+    start_std: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("rate", "fitting_rate", "start_std"):
+            require_range(name, getattr(self, name), 0.0)
+        for name in ("fitting_horizon", "fitting_batch"):
+            require_range(name, getattr(self, name), 1, whole=True)
+        require_range("fitting_steps", self.fitting_steps, 0, whole=True)
+
+    def fit(self, value: Value, params: Params, key: Key[Array, ""]) -> Any:
+        """The start, leaves `[...]`, for the first seat, and the own rate over `rate`; consumes `key`."""
+        own_key, draw_key = jax.random.split(key)
+        optimizer = optax.adam(self.fitting_rate)
+        own = jax.tree.map(lambda leaf: leaf[0], self._draw(params, own_key))
+        first = jnp.int32(0)
+
+        def lifetime(learned: tuple[Any, Any], others: Params) -> Float[Array, ""]:
+            own, ratio = learned
+            joint = put_seat(others, first, jax.tree.map(lambda leaf: leaf[None], own))
+
+            def learn(joint: Params, _: None) -> tuple[Params, Array]:
+                ascent = own_gradients(value, joint, key)
+                steps = put_seat(ascent, first, jax.tree.map(lambda leaf: ratio * leaf, ascent))
+                joint = jax.tree.map(lambda p, a: p + self.rate * a, joint, steps)
+                return joint, value(joint, key)[0]
+
+            return jax.lax.scan(jax.checkpoint(learn), joint, None, self.fitting_horizon)[1].mean()
+
+        def loss(learned: tuple[Any, Any], key: Key[Array, ""]) -> Float[Array, ""]:
+            others = jax.vmap(lambda key: self._draw(params, key))(jax.random.split(key, self.fitting_batch))
+            own, ratio = learned
+            held = (own, ratio if self.learn_rate else jax.lax.stop_gradient(ratio))
+            return -jax.vmap(lambda joint: lifetime(held, joint))(others).mean()
+
+        def improve(carry: tuple[Any, Any], index: Int[Array, ""]) -> tuple[tuple[Any, Any], None]:
+            learned, state = carry
+            step, state = optimizer.update(jax.grad(loss)(learned, jax.random.fold_in(draw_key, index)), state)
+            return (optax.apply_updates(learned, step), state), None
+
+        learned = own, jnp.ones(())
+        return jax.lax.scan(improve, (learned, optimizer.init(learned)), jnp.arange(self.fitting_steps))[0][0]
+
+    def start(self, own: Params, learned: Any) -> Params:
+        """What was learned."""
+        return learned[0]
+
+    def __call__(
+        self, value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""], learned: Any = None
+    ) -> Params:
+        """The own gradient, scaled."""
+        return jax.tree.map(lambda leaf: learned[1] * leaf, Naive()(value, params, seat, key))
+
+    def _draw(self, params: Params, key: Key[Array, ""]) -> Params:
+        leaves, structure = jax.tree.flatten(params)
+        keys = jax.random.split(key, len(leaves))
+        drawn = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+        return jax.tree.map(lambda leaf: self.start_std * leaf, jax.tree.unflatten(structure, drawn))
