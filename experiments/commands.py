@@ -1,4 +1,4 @@
-"""What `evaluate`, `crossplay`, `render` and `reproduce` are asked for: positional arguments and flags. Imports no numerics."""
+"""What commands other than train are asked for: positional arguments and flags. Imports no numerics."""
 
 from __future__ import annotations
 
