@@ -271,8 +271,9 @@ class SymplecticAdjustment(JointDirection):
 class CompetitiveGradient(JointDirection):
     """Competitive gradient descent: the Nash equilibrium of the game's bilinear approximation with a cost on steps.
 
-    The direction d solves (I - α J_o) d = u, J_o being J without the derivatives of ∂_i V_i in θ_i itself: by conjugate
-    gradients on the normal equations, which need products with J_o and its transpose only.
+    The direction d solves (I - α J_o) d = u, J_o being J without the derivatives of ∂_i V_i in θ_i itself: by products
+    with J_o and its transpose only, biconjugate gradients first and, for what these leave, if anything, conjugate
+    gradients on the normal equations, which always end.
 
     Source: Schäfer and Anandkumar 2019, arXiv 1905.12103.
 
@@ -298,10 +299,12 @@ class CompetitiveGradient(JointDirection):
         apply = lambda v: _add(v, -1.0 * self.lookahead_rate, forth(v))  # noqa: E731
         transpose = lambda v: _add(v, -1.0 * self.lookahead_rate, back(v)[0])  # noqa: E731
         normal = lambda v: transpose(apply(v))  # noqa: E731
-        tolerance = float(jnp.finfo(jax.tree.leaves(params)[0].dtype).eps)
-        return jax.scipy.sparse.linalg.cg(
-            normal, transpose(gradients), x0=gradients, tol=tolerance, maxiter=self.iterations
-        )[0]
+        tolerance = float(jnp.finfo(jax.tree.leaves(params)[0].dtype).eps) ** 0.75  # of the length of the right side
+        solvers = jax.scipy.sparse.linalg
+        guess = solvers.bicgstab(apply, gradients, x0=gradients, tol=tolerance, maxiter=self.iterations)[0]
+        sound = jnp.isfinite(_dot(guess, guess))
+        guess = jax.tree.map(lambda g, u: jnp.where(sound, g, u), guess, gradients)
+        return solvers.cg(normal, transpose(gradients), x0=guess, tol=tolerance, maxiter=self.iterations)[0]
 
 
 class LocalSymplecticSurgery(JointDirection):

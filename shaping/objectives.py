@@ -37,6 +37,7 @@ __all__ = [
 
 MAX_JOINT_ACTIONS, MAX_COUNTS = 256, 1024
 ILLEGAL_LOGIT = -1e9
+INVERTED = 32  # joint actions from which one inverse is cheaper than an elimination for every derivative
 
 
 class Objective(struct.PyTreeNode):
@@ -270,20 +271,21 @@ def discounted_sum(
 
     I - γP is strictly diagonally dominant, so Gauss–Jordan elimination needs no pivoting: a scan of S fused
     rank-one updates, which is faster than a batched LAPACK call for such small systems. Derivatives solve a system
-    each, they do not differentiate the elimination.
+    each, they do not differentiate the elimination; larger systems are inverted once for all of them.
     """
     size = chain.shape[0]
-    system = jnp.eye(size, dtype=chain.dtype) - discount * chain
+    identity = jnp.eye(size, dtype=chain.dtype)
+    system = identity - discount * chain
 
     def multiply(x: Array) -> Array:
         return x - discount * (chain @ x)
 
-    return jax.lax.custom_linear_solve(
-        multiply,
-        rewards,
-        solve=lambda _, b: gauss_jordan(system, b)[0],
-        transpose_solve=lambda _, b: gauss_jordan(system.T, b)[0],
-    )
+    if size >= INVERTED:
+        inverse = jax.lax.stop_gradient(gauss_jordan(system, identity)[0])
+        solve, transposed = lambda _, b: inverse @ b, lambda _, b: inverse.T @ b
+    else:
+        solve, transposed = lambda _, b: gauss_jordan(system, b)[0], lambda _, b: gauss_jordan(system.T, b)[0]
+    return jax.lax.custom_linear_solve(multiply, rewards, solve=solve, transpose_solve=transposed)
 
 
 def gauss_jordan(

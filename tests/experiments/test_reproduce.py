@@ -1,0 +1,96 @@
+"""The command that sets our numbers beside published ones."""
+
+import json
+
+import pytest
+
+from experiments import reproduce
+from experiments.cli import main
+from experiments.papers import differentiable
+from experiments.reproduce import Experiment, Row, at_least, factor, near, shown
+
+
+@pytest.fixture
+def two(monkeypatch):
+    """Two experiments that take no time, and how often each was run."""
+    calls = []
+
+    def first():
+        calls.append("first")
+        return [near("a", 1.0, 1.05, 0.1), near("b", 1.0, 1.2, 0.1)]
+
+    def second():
+        calls.append("second")
+        return [shown("c", 3.0), factor("d", 2.0, 2.2, 1.5)]
+
+    experiments = [Experiment("first", "The first", "Setting.", 3, first), Experiment("second", "2", "S.", 1, second)]
+    monkeypatch.setattr(differentiable, "EXPERIMENTS", experiments)
+    return calls
+
+
+def test_every_number_is_printed_with_its_verdict(two, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["reproduce", "differentiable", "--out", str(out), "--report", str(tmp_path / "docs" / "r.md")]) == 1
+    text = capsys.readouterr().out
+    assert "2 of 3 numbers within tolerance" in text
+    report = (tmp_path / "docs" / "r.md").read_text()
+    assert "| a | 1.000 | 1.050 | ± 0.1 | pass |" in report
+    assert "| b | 1.000 | 1.200 | ± 0.1 | MISS |" in report
+    assert "| c |  | 3.000 |  |  |" in report
+    assert "3 seeds, 0 s" in report
+
+
+def test_what_is_done_is_not_done_again(two, tmp_path, capsys):
+    out = str(tmp_path / "out")
+    assert main(["reproduce", "differentiable", "--only", "second", "--out", out]) == 0
+    assert two == ["second"]
+    main(["reproduce", "differentiable", "--out", out])
+    assert two == ["second", "first"]
+    main(["reproduce", "differentiable", "--only", "first", "--out", out, "--fresh=True"])
+    assert two == ["second", "first", "first"]
+
+
+def test_a_stopped_reproduction_keeps_what_it_has(two, tmp_path, monkeypatch):
+    def stop():
+        raise KeyboardInterrupt
+
+    stopped = Experiment("second", "2", "S.", 1, stop)
+    monkeypatch.setattr(differentiable, "EXPERIMENTS", [differentiable.EXPERIMENTS[0], stopped])
+    assert main(["reproduce", "differentiable", "--out", str(tmp_path)]) == 130
+    assert len(json.loads((tmp_path / "first.json").read_text())["rows"]) == 2
+    assert not (tmp_path / "second.json").exists()
+
+
+def test_mistakes_are_named(two, tmp_path, capsys):
+    for args, message in (
+        (["differentiabel"], "did you mean 'differentiable'"),
+        ([], "reproduce takes one name"),
+        (["differentiable", "--only", "frist"], "did you mean 'first'"),
+        (["differentiable", "--onyl", "first"], "did you mean 'only'"),
+    ):
+        assert main(["reproduce", *args, "--out", str(tmp_path)] if args else ["reproduce"]) == 2
+        assert message in capsys.readouterr().err
+    (tmp_path / "first.json").write_text("{")
+    assert main(["reproduce", "differentiable", "--out", str(tmp_path)]) == 2
+    assert "is damaged" in capsys.readouterr().err
+
+
+def test_tolerances_decide():
+    assert at_least("x", "y", 0.8, 0.75).passed
+    assert not at_least("x", "y", 0.7, 0.75).passed
+    assert factor("x", 128.0, 120.0, 1.15).passed
+    assert not factor("x", 128.0, 100.0, 1.15).passed
+    assert shown("x", 1.0) == Row("x", None, 1.0, "", None)
+    assert reproduce._number(1.783e-06) == "1.78e-06"
+
+
+def test_experiments_have_distinct_names_and_settings():
+    names = [experiment.name for experiment in differentiable.EXPERIMENTS]
+    assert len(set(names)) == len(names) >= 10
+    assert all(len(experiment.setting) > 40 for experiment in differentiable.EXPERIMENTS)
+
+
+def test_the_learner_of_a_row_is_the_one_it_names():
+    """The cheapest real experiment: the closed form of LOLA's end state in the tandem game."""
+    rows = {row.what: row for row in differentiable.tandem()}
+    assert all(row.passed for row in rows.values()), [row for row in rows.values() if not row.passed]
