@@ -27,6 +27,7 @@ class Maml(FittedDirection):
     Attributes:
         rate: step size of everybody while the start is learned, on values in the units of the objective.
         learn_rate: whether the own step size is learned, too.
+        first_ratio: own step size over `rate` before anything is learned.
         fitting_steps: steps of Adam.
         fitting_horizon: steps of naive learning in each.
         fitting_batch: others drawn for each.
@@ -36,6 +37,7 @@ class Maml(FittedDirection):
 
     rate: float = 1.0
     learn_rate: bool = struct.field(default=False, pytree_node=False)
+    first_ratio: float = 1.0
     fitting_steps: int = struct.field(default=1000, pytree_node=False)
     fitting_horizon: int = struct.field(default=100, pytree_node=False)
     fitting_batch: int = struct.field(default=64, pytree_node=False)
@@ -44,7 +46,7 @@ class Maml(FittedDirection):
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name in ("rate", "fitting_rate", "start_std"):
+        for name in ("rate", "first_ratio", "fitting_rate", "start_std"):
             require_range(name, getattr(self, name), 0.0)
         for name in ("fitting_horizon", "fitting_batch"):
             require_range(name, getattr(self, name), 1, whole=True)
@@ -80,7 +82,7 @@ class Maml(FittedDirection):
             step, state = optimizer.update(jax.grad(loss)(learned, jax.random.fold_in(draw_key, index)), state)
             return (optax.apply_updates(learned, step), state), None
 
-        learned = own, jnp.ones(())
+        learned = own, jnp.asarray(self.first_ratio, float)
         return jax.lax.scan(improve, (learned, optimizer.init(learned)), jnp.arange(self.fitting_steps))[0][0]
 
     def start(self, own: Params, learned: Any) -> Params:

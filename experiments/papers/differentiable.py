@@ -323,7 +323,8 @@ def meta_game_cells() -> list[Row]:
             "lola": exact(Lola(expansion="taylor")),
             "maml": exact(Maml(fitting_steps=0)),
         }
-        learned = {"maml": fitted(env, Maml(), 4)}
+        starts, _ = fitted(env, Maml(learn_rate=True, first_ratio=0.5), 10)
+        learned = {"maml": (starts, jnp.ones(10))}  # trained with an own rate, played with that of the others
         for names, numbers in cells.items():
             prepare = partial(seat_fitted, learned, {"maml": Maml()}, names)
             _, rewards = play(env, [learners[n] for n in names], 101, 2048, prepare)
@@ -538,8 +539,8 @@ EXPERIMENTS = [
         "meta_game_cells",
         "M-FOS, tables of the prisoner's dilemma and of chicken: learners that are not M-FOS",
         "Mean reward over 100 updates after an uncounted one, all of rate 1 from N(0, 1); LOLA to first order in both "
-        "terms. M-MAML starts: 4, trained 1000 x 100 steps. Published: measured with the code of Lu et al. 2022, arXiv "
-        "2205.01447.",
+        "terms. M-MAML: 10 starts, trained 1000 x 100 steps with an own rate, played with rate 1, as in the code. "
+        "Published: measured with the code of Lu et al. 2022, arXiv 2205.01447.",
         2048,
         meta_game_cells,
     ),
@@ -556,8 +557,8 @@ EXPERIMENTS = [
         "many_look_aheads",
         "LOLA with many look-ahead steps",
         "Prisoner's dilemma (1, -1, 2, 0), discount 0.95, AdamW 0.005, look-ahead rate 5 on values per step (10 for "
-        "one look-ahead step), 3000 steps. Mixed play should be better by 0.05 at least. Published, in words: Meulemans et "
-        "al. 2025, arXiv 2410.18636.",
+        "one look-ahead step), 3000 steps. Mixed play should be better by 0.05 at least. Published, in words: Meulemans "
+        "et al. 2025, arXiv 2410.18636.",
         64,
         many_look_aheads,
     ),
