@@ -33,7 +33,17 @@ TRAINING_STEPS = {
     ("tabular", 2): 437e3,
     ("ppo", 2): 196e3,
 }  # of Pax, all seats alike
-NOTEBOOK_LOLA_UPDATES = 500.0  # one 2-player seed
+NOTEBOOK_UPDATES = {
+    "naive": 1191.0,
+    "lola": 500.0,
+    "lookahead": 645.0,
+    "sos": 417.0,
+    "consensus": 509.0,
+    "sga": 314.0,
+    "extragradient": 630.0,
+    "cgd": 227.0,
+    "lss": 128.0,
+}  # one 2-player seed
 PLAYERS, BATCHES = (2, 3, 4, 5), (256, 4096, 65536)
 
 
@@ -114,23 +124,34 @@ def training_cases() -> dict[str, tuple[Callable[[], Any], float, float | None]]
 
 
 def learner_cases() -> dict[str, tuple[Callable[[], Any], float, float | None]]:
-    """Name → (what to time, updates × seeds in it, reference updates a second)."""
-    settings = [
-        ("lola", 2, 1),
-        ("lola", 2, 1024),
-        *(("lola", n, 64) for n in PLAYERS),
-        *(("naive", n, 64) for n in PLAYERS),
-    ]
+    """Name → (what to time, updates × seeds in it, reference updates a second), for every rule of the notebook."""
+    settings = [(rule, 2, seeds) for rule in NOTEBOOK_UPDATES for seeds in (1, 1024)]
+    settings += [(rule, players, 64) for rule in NOTEBOOK_UPDATES for players in (3, 4, 5)]
     cases: dict[str, tuple[Callable[[], Any], float, float | None]] = {}
     for learner, players, seeds in settings:
         env = envs.make("ipd", players=players)
         match = shaping.Match.of(env, [shaping.make(learner)] * players)
         keys = jax.vmap(jax.random.key)(jnp.arange(seeds))
         states = jax.vmap(partial(shaping.init, match))(keys)
-        steps = 200 if players < 4 else 20
+        steps = {2: 2000 if seeds == 1 else 50, 3: 20, 4: 4, 5: 1}[players]
         run = partial(learn, match, states, keys, steps)
-        reference = NOTEBOOK_LOLA_UPDATES if (learner, players) == ("lola", 2) else None
+        reference = NOTEBOOK_UPDATES[learner] if players == 2 else None
         cases[f"exact {learner} n = {players}, seeds {seeds}"] = (run, seeds * steps, reference)
+    return cases
+
+
+def counting_cases() -> dict[str, tuple[Callable[[], Any], float, float | None]]:
+    """Name → (what to time, updates in it, None): LOLA among many players who count, one seed."""
+    cases: dict[str, tuple[Callable[[], Any], float, float | None]] = {}
+    for players in (10, 50, 100, 200):
+        for learners in (["lola"] * players, ["lola"] + ["naive"] * (players - 1)):
+            env = envs.make("ipd", players=players, observe="counts")
+            match = shaping.Match.of(env, [shaping.make(name) for name in learners], share=True)
+            keys = jax.vmap(jax.random.key)(jnp.arange(1))
+            states = jax.vmap(partial(shaping.init, match))(keys)
+            steps = max(1, 100 // players)
+            who = "lola" if learners[-1] == "lola" else "one lola, else naive,"
+            cases[f"exact {who} n = {players}, by counts"] = (partial(learn, match, states, keys, steps), steps, None)
     return cases
 
 
@@ -157,11 +178,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json")
+    parser.add_argument("--only", default="", help="only cases whose names contain this")
     args = parser.parse_args()
     load, device = os.getloadavg()[0], jax.devices()[0].device_kind
     title = f"{device} ({platform.machine()}, {os.cpu_count()} cores), jax {jax.__version__}"
     print(f"{title}; load average before {load:.2f}; medians of {args.repeats} interleaved runs\n")
-    rows = measure(environment_cases() | training_cases() | learner_cases(), args.repeats)
+    kinds = [environment_cases, training_cases, learner_cases, counting_cases]
+    cases = {name: case for kind in kinds for name, case in kind().items() if args.only in name}
+    rows = measure(cases, args.repeats)
     print("| case | per second | spread | reference | ratio | first call, s |\n|---|---|---|---|---|---|")
     for row in rows:
         reference, ratio = (f"{row['reference']:,.0f}", f"{row['ratio']:.1f}") if row["reference"] else ("", "")

@@ -557,7 +557,7 @@ EXPERIMENTS = [
         "many_look_aheads",
         "LOLA with many look-ahead steps",
         "Prisoner's dilemma (1, -1, 2, 0), discount 0.95, AdamW 0.005, look-ahead rate 5 on values per step (10 for "
-        "one look-ahead step), 3000 steps. Mixed play should be better by 0.05 at least. Published, in words: Meulemans "
+        "one look-ahead step), 3000 steps. Mixed play should be better by 0.05 at least. Published in words: Meulemans "
         "et al. 2025, arXiv 2410.18636.",
         64,
         many_look_aheads,
