@@ -41,7 +41,7 @@ DIRECTIONS = {
     "cgd": lambda rate: CompetitiveGradient(lookahead_rate=rate),
     "lss": lambda rate: LocalSymplecticSurgery(),
 }
-MATRIX_GAMES = {
+GAMES = {
     "ipd2_absolute": lambda: envs.make("ipd2"),
     "ipd2_relative": lambda: envs.make("ipd2"),
     "imp2_relative": lambda: envs.make("matching_pennies", stake=-1.0),  # the first player wants to differ
@@ -53,11 +53,7 @@ MATRIX_GAMES = {
 
 def values_of(game):
     """`value(params, key) -> [n]` on parameters `[n, d]` in the convention of the golden file."""
-    if game == "tandem":
-        return lambda p, key: -((p[0, 0] + p[1, 0]) ** 2 - 2 * p[:, 0])
-    if game == "hamiltonian":
-        return lambda p, key: -p[0, 0] * p[1, 0] * jnp.array([1.0, -1.0])
-    env = MATRIX_GAMES[game]()
+    env = GAMES[game]() if game in GAMES else envs.make(game)
     convention = CONVENTIONS["sos"] if game.endswith("absolute") else CONVENTIONS["parley"]
     as_table = convention.to_ours if env.horizon > 1 else lambda p: p[..., None]
     return lambda p, key: Exact().value(env, as_table(p))
@@ -98,6 +94,26 @@ def test_gradients(game, name):
     golden = GOLDEN[game]
     got = jitted_ascent(DIRECTIONS[name](golden["alpha"]), values_of(game), jnp.array(golden["theta"]))
     np.testing.assert_allclose(-got, golden[name], rtol=0, atol=1e-8)
+
+
+OFTEN = {("ipd3_pax_relative", "lola_exact1"), ("ipd2_absolute", "lss")}
+SINGLE = [
+    pytest.param(game, name, marks=() if (game, name) in OFTEN or game == "tandem" else pytest.mark.slow)
+    for game in GOLDEN
+    for name in DIRECTIONS
+]
+
+
+@pytest.mark.parametrize(("game", "name"), SINGLE)
+def test_gradients_in_single_precision(game, name):
+    """Errors of 1e-5 of the largest entry were measured, and 1.2e-3 of `lss`, which inverts the square of a matrix."""
+    with jax.enable_x64(False):
+        golden = GOLDEN[game]
+        theta = jnp.array(golden["theta"], jnp.float32)
+        got = jitted_ascent(DIRECTIONS[name](golden["alpha"]), values_of(game), theta)
+        assert got.dtype == jnp.float32
+        tolerance = (5e-3 if name == "lss" else 1e-4) * np.abs(golden[name]).max()
+        np.testing.assert_allclose(-got, golden[name], rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", ["nl", "lola"])
@@ -149,11 +165,3 @@ def test_k_step_lola_is_the_unrolled_definition(steps):
     expected = jnp.stack([jax.jit(jax.grad(by_hand), static_argnums=1)(theta[seat], seat) for seat in range(3)])
     got = jitted_ascent(Lola(lookahead_rate=0.3, lookahead_steps=steps), value, theta)
     np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-10)
-
-
-def test_single_precision_stays_close():
-    with jax.enable_x64(False):
-        golden = GOLDEN["ipd3_pax_relative"]
-        got = jitted_ascent(Lola(), values_of("ipd3_pax_relative"), jnp.array(golden["theta"], jnp.float32))
-        assert got.dtype == jnp.float32
-        np.testing.assert_allclose(-got, golden["lola_exact1"], rtol=1e-3, atol=1e-3)

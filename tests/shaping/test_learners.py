@@ -16,6 +16,8 @@ ENVIRONMENTS = {
     "rock_paper_scissors": {"horizon": 4},
     "coin_game": {"horizon": 4},
     "cournot": {"horizon": 4},
+    "tandem": {},
+    "counts": {"players": 3, "horizon": 4, "observe": "counts"},  # of the prisoner's dilemma
 }
 EXACT = {name for name in shaping.names() if getattr(shaping.make(name), "tables", False)}
 STRATEGIES = {
@@ -29,11 +31,15 @@ REFUSED = {
     "rock_paper_scissors": NEEDS_DILEMMA,
     "coin_game": EXACT | {"q_learning", "tabular"} | NEEDS_DILEMMA - {"always_cooperate", "always_defect", "random"},
     "cournot": EXACT | {"q_learning", "tabular", "loqa"} | NEEDS_DILEMMA,
+    "tandem": {"q_learning", "loqa"} | NEEDS_DILEMMA,
+    "counts": EXACT - {"naive", "lookahead", "lola", "symlola", "optimistic"},
 }
 FIELDS = {
     "pola_dice": {"proximal_steps": 1},
     ("pola_dice", "cournot"): {"lookahead_rate": 1e-6, "proximal_rate": 1e-3},  # profits are in the thousands
     ("lola_dice", "cournot"): {"lookahead_rate": 1e-6},
+    ("pola_dice", "tandem"): {"lookahead_rate": 1e-3, "proximal_rate": 1e-2},  # sums of actions up to 10 are squared
+    ("consensus", "tandem"): {"learning_rate": 0.05},  # with 0.1 every other step is back at the start
 }
 
 
@@ -42,8 +48,12 @@ def standard(function):
     return jax.numpy_dtype_promotion("standard")(function)
 
 
+def environment(game):
+    return envs.make("ipd" if game == "counts" else game, **ENVIRONMENTS[game])
+
+
 def seated(game, names, batch=4, **options):
-    env = envs.make(game, **ENVIRONMENTS[game])
+    env = environment(game)
     names = [names] * env.num_players if isinstance(names, str) else names
     fields = {name: FIELDS.get(name, {}) | FIELDS.get((name, game), {}) for name in names}
     return Match.of(env, [shaping.make(name, **fields[name]) for name in names], batch=batch, **options)
@@ -63,26 +73,30 @@ def trained(match, steps=2, seed=0):
 
 @pytest.mark.parametrize("game", ENVIRONMENTS)
 def test_every_learner_fits_or_says_why_not(game):
-    env = envs.make(game, **ENVIRONMENTS[game])
+    env = environment(game)
     refused = {}
     for name in shaping.names():
         try:
             shaping.make(name).check(env, 4)
         except ValueError as error:
             refused[name] = str(error)
-    if game == "ipd":
+    if game in ("ipd", "counts"):
         refused.pop("zd_equaliser", None)  # whether there is one depends on the number of players
     assert set(refused) == REFUSED[game]
     assert all(len(message) > 30 for message in refused.values())
 
 
+WITH_VALUES = ("ipd", "tandem", "counts")
 QUICK = {("cournot", "ppo_gru"), ("coin_game", "ppo"), ("rock_paper_scissors", "loqa")}  # ipd aside
 FITTING = [
     pytest.param(game, name, marks=() if game == "ipd" or (game, name) in QUICK else pytest.mark.slow)
     for game in ENVIRONMENTS
     for name in SAMPLED
     if name not in REFUSED[game]
-] + [pytest.param("ipd", name, marks=pytest.mark.slow) for name in sorted(EXACT)]
+]
+FITTING += [
+    pytest.param(game, name, marks=pytest.mark.slow) for game in WITH_VALUES for name in sorted(EXACT - REFUSED[game])
+]
 
 
 @pytest.mark.parametrize(("game", "name"), FITTING)
@@ -239,7 +253,7 @@ ERRORS = [
 
 @pytest.mark.parametrize(("name", "fields", "game", "message"), ERRORS)
 def test_a_learner_that_does_not_fit_is_refused_before_compiling(name, fields, game, message):
-    env = envs.make(game, **ENVIRONMENTS[game])
+    env = environment(game)
     with pytest.raises(ValueError, match=message):
         Match.of(env, [shaping.make(name, **fields)] * env.num_players, batch=4)
 
@@ -247,7 +261,7 @@ def test_a_learner_that_does_not_fit_is_refused_before_compiling(name, fields, g
 def test_combinations_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="TitForTat has none: expected learners on the exact objective in every seat"):
         seated("ipd", ["lola", "lola", "tit_for_tat"])
-    with pytest.raises(ValueError, match="share: GradientLearner reads the policies of the other seats"):
+    with pytest.raises(ValueError, match="share: Dice is a function of the policies of all seats"):
         seated("ipd", "lola_dice", share=True)
 
 
