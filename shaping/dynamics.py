@@ -332,6 +332,7 @@ class LocalSymplecticSurgery(JointDirection):
         here, slope = gradient(point, own_key), jax.jacfwd(gradient)(point, slope_key)
         square, right = slope.T @ slope, (slope.T @ here)[:, None]
         exact, pivots = gauss_jordan(square, right)
+        exact += gauss_jordan(square, slope.T @ (here[:, None] - slope @ exact))[0]  # what squaring has lost
         regular = gauss_jordan(square + self.regularization * jnp.eye(len(point), dtype=square.dtype), right)[0]
         threshold = len(point) * jnp.finfo(square.dtype).eps * jnp.abs(pivots).max()
         regular_enough = jnp.isfinite(exact).all() & (jnp.abs(pivots).min() > threshold)

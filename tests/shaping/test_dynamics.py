@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import envs
 import shaping
-from shaping import Exact, Lola, Naive
+from shaping import Lola, Naive
 from shaping.directions import own_gradients
 from shaping.dynamics import (
     AlternatingGradient,
@@ -145,26 +144,3 @@ def test_how_inconsistent_higher_orders_are_in_the_tandem_game(rate, lola, secon
     orders = [jax.jit(jax.vmap(lambda p, m=m: ascent(HigherOrderLola(rate, m), tandem, p)))(points) for m in (1, 2, 3)]
     for low, high, expected in ((orders[0], orders[1], lola), (orders[1], orders[2], second)):
         np.testing.assert_allclose(mass @ ((high - low) ** 2).sum(axis=1), expected, rtol=1e-3)
-
-
-def test_mixed_lola_is_between_lola_and_naive():
-    params = jnp.sin(1.0 + jnp.arange(6.0)).reshape(3, 2)
-    lola, naive, half, none = (
-        jax.jit(lambda p, d=d: ascent(d, crossed, p))(params)
-        for d in (Lola(RATE), Naive(), Lola(RATE, shaping_weight=0.25), Lola(RATE, shaping_weight=0.0))
-    )
-    np.testing.assert_allclose(half, 0.25 * lola + 0.75 * naive, rtol=1e-12)
-    np.testing.assert_allclose(none, naive, rtol=1e-12)
-
-
-def test_memory_of_the_look_ahead_grows_slower_than_its_steps():
-    """Each step is computed again for the derivatives; only the parameters between steps are kept."""
-    env = envs.make("ipd", players=3)
-    params = jnp.zeros((3, 9, 1))
-
-    def memory(steps):
-        direction = lambda p: Lola(0.1, steps)(lambda q, key: Exact().value(env, q), p, jnp.int32(0), KEY)  # noqa: E731
-        return jax.jit(direction).lower(params).compile().memory_analysis().temp_size_in_bytes
-
-    few, many = memory(4), memory(64)
-    assert many < 4 * few, (few, many)

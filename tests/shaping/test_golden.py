@@ -106,13 +106,13 @@ SINGLE = [
 
 @pytest.mark.parametrize(("game", "name"), SINGLE)
 def test_gradients_in_single_precision(game, name):
-    """Errors of 1e-5 of the largest entry were measured, and 1.2e-3 of `lss`, which inverts the square of a matrix."""
+    """Errors of 1e-5 of the largest entry were measured, and 1e-4 of `lss`, which inverts the square of a matrix."""
     with jax.enable_x64(False):
         golden = GOLDEN[game]
         theta = jnp.array(golden["theta"], jnp.float32)
         got = jitted_ascent(DIRECTIONS[name](golden["alpha"]), values_of(game), theta)
         assert got.dtype == jnp.float32
-        tolerance = (5e-3 if name == "lss" else 1e-4) * np.abs(golden[name]).max()
+        tolerance = (1e-3 if name == "lss" else 1e-4) * np.abs(golden[name]).max()
         np.testing.assert_allclose(-got, golden[name], rtol=0, atol=tolerance)
 
 

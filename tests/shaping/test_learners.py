@@ -38,6 +38,9 @@ FIELDS = {
     "pola_dice": {"proximal_steps": 1},
     ("pola_dice", "cournot"): {"lookahead_rate": 1e-6, "proximal_rate": 1e-3},  # profits are in the thousands
     ("lola_dice", "cournot"): {"lookahead_rate": 1e-6},
+    "cola": {"fitting_steps": 2},
+    "maml": {"fitting_steps": 2, "fitting_horizon": 3, "fitting_batch": 2},
+    "meva": {"fitting_rounds": 1, "fitting_batch": 2, "width": 8, "quantiles": 4},
     ("pola_dice", "tandem"): {"lookahead_rate": 1e-3, "proximal_rate": 1e-2},  # sums of actions up to 10 are squared
     ("consensus", "tandem"): {"learning_rate": 0.05},  # with 0.1 every other step is back at the start
 }
