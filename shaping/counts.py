@@ -17,9 +17,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from envs import SymmetricGame
+from shaping.discounting import discounted_sum
 from shaping.match import Match
 
-__all__ = ["Groups", "append", "count_chain", "discounted_values", "groups_of"]
+__all__ = ["Groups", "append", "count_chain", "groups_of"]
 
 
 class Groups(NamedTuple):
@@ -48,14 +49,14 @@ class Groups(NamedTuple):
         start, chain, features = count_chain(self.env, self.sizes, tables)
         rewards = features[:, : len(self.sizes)]
         if self.env.horizon > 1:
-            rewards = discounted_values(chain, rewards, self.env.discount)
+            rewards = discounted_sum(chain, rewards, self.env.discount)
         return start @ rewards
 
     def outcome(self, tables: Float[Array, "G O 1"]) -> tuple[Float[Array, " G"], Float[Array, " G"]]:
         """Reward per step `[G]` of one member of each group, and its rate of C, `[G]`, discounted in the same way."""
         start, chain, features = count_chain(self.env, self.sizes, tables)
         if self.env.horizon > 1:
-            features = (1 - self.env.discount) * discounted_values(chain, features, self.env.discount)
+            features = (1 - self.env.discount) * discounted_sum(chain, features, self.env.discount)
         reward, rate = jnp.split(start @ features, 2)
         return reward, rate
 
@@ -98,34 +99,37 @@ def append(params: Any, own: Any) -> Any:
 
 def count_chain(
     env: SymmetricGame, sizes: tuple[int, ...], tables: Float[Array, "G O 1"]
-) -> tuple[Float[Array, " S"], Float[Array, "S S"], Float[Array, "S K"]]:
+) -> tuple[Float[Array, " S"], Float[Array, "R S"], Float[Array, "S K"]]:
     """Distribution of the first counts, the chain from counts to counts, and what a member of each group gets.
 
     A state says how many of each group defected, S = Π (m_g + 1).
 
     Returns:
         start: `[S]`.
-        chain: `[S, S]`.
+        chain: `[S, S]`; `[0, S]` in the one-shot game, in which nothing comes next.
         features: `[S, 2 G]`, expected reward of a member of each group, then its probability of having co-operated.
     """
     n, groups = env.num_players, len(sizes)
     counts = jnp.asarray(np.indices([size + 1 for size in sizes]).reshape(groups, -1), jnp.int32)  # [G, S]
     total = counts.sum(axis=0)
     one_shot = env.horizon == 1
-    start, chain = jnp.ones((1, 1), tables.dtype), jnp.ones((counts.shape[1], 1), tables.dtype)
+    start = jnp.ones((1, 1), tables.dtype)
+    chain = jnp.ones((0 if one_shot else counts.shape[1], 1), tables.dtype)
     for group, size in enumerate(sizes):
         logits = tables[group, :, 0]
-        first = _defections(jnp.array([size]), logits[:1], jnp.array([0]), logits[:1], size)
+        first = _defections(jnp.array([size], jnp.int32), logits[:1], jnp.array([0], jnp.int32), logits[:1], size)
         start = (start[:, :, None] * first[:, None, :]).reshape(1, -1)
-        if not one_shot:  # those who saw (C, k = total others) and (D, k = total - 1); out of range where there is none
+        if one_shot:
+            chain = jnp.zeros((0, chain.shape[1] * (size + 1)), tables.dtype)
+        else:  # those who saw (C, k = total others) and (D, k = total - 1); out of range where there is none
             after_c = logits[jnp.minimum(1 + total, n)]
             after_d = logits[jnp.maximum(n + total, n + 1)]
             again = _defections(size - counts[group], after_c, counts[group], after_d, size)
             chain = (chain[:, :, None] * again[:, None, :]).reshape(chain.shape[0], -1)
     pays = jnp.asarray(env.payoffs, tables.dtype)
     for_c, for_d = pays[0, jnp.minimum(total, n - 1)], pays[1, jnp.maximum(total - 1, 0)]
-    share = counts / np.array(sizes)[:, None].astype(tables.dtype)
-    return start[0], chain, jnp.concatenate([(1 - share) * for_c + share * for_d, 1 - share]).T
+    share = counts.astype(tables.dtype) / np.array(sizes, tables.dtype)[:, None]
+    return start[0], chain, jnp.concatenate([(1 - share) * for_c[None] + share * for_d[None], 1 - share]).T
 
 
 def _defections(
@@ -144,41 +148,11 @@ def _defections(
 
 def _binomial(trials: Int[Array, " S"], logits: Float[Array, " S"], size: int) -> Float[Array, "S M"]:
     """Distribution over 0 ... `size` of the number of defectors among `trials`; from logits, so that it is smooth."""
-    logs = np.array([math.lgamma(m + 1) for m in range(size + 1)])  # log m!
-    drawn = np.arange(size + 1)
+    drawn = np.arange(size + 1, dtype=np.int32)[None]
     rest = trials[:, None] - drawn
-    possible = rest >= 0
-    rest = jnp.maximum(rest, 0)
-    ways = jnp.asarray(logs, logits.dtype)[trials][:, None] - jnp.asarray(logs, logits.dtype)[drawn]
-    ways = ways - jnp.asarray(logs, logits.dtype)[rest]
-    log_prob = ways + drawn * jax.nn.log_sigmoid(-logits)[:, None] + rest * jax.nn.log_sigmoid(logits)[:, None]
+    possible, rest = rest >= 0, jnp.maximum(rest, 0)
+    log_factorial = jnp.asarray([math.lgamma(m + 1) for m in range(size + 1)], logits.dtype)
+    ways = log_factorial[trials][:, None] - log_factorial[drawn] - log_factorial[rest]
+    defect, cooperate = jax.nn.log_sigmoid(-logits)[:, None], jax.nn.log_sigmoid(logits)[:, None]
+    log_prob = ways + drawn.astype(logits.dtype) * defect + rest.astype(logits.dtype) * cooperate
     return jnp.where(possible, jnp.exp(jnp.where(possible, log_prob, 0.0)), 0.0)
-
-
-def discounted_values(
-    chain: Float[Array, "S S"], rewards: Float[Array, "S K"], discount: Float[Array, ""] | float
-) -> Float[Array, "S K"]:
-    """Discounted sums (I - γP)⁻¹ R, `[S, K]`, for hundreds of states; differentiable any number of times.
-
-    x ← R + γ P x contracts by γ, so it ends; it starts from where the biconjugate gradient method got, which is nearly
-    always the solution, in a hundredth of the steps.
-    """
-
-    def solve(multiply: Any, right: Array) -> Array:
-        epsilon = 4 * jnp.finfo(right.dtype).eps
-        guess = jax.scipy.sparse.linalg.bicgstab(multiply, right, tol=float(epsilon), maxiter=100)[0]
-        guess = jnp.where(jnp.isfinite(guess).all(), guess, 0.0)
-
-        def going(carry: tuple[Array, Array, Any]) -> Any:
-            x, change, count = carry
-            return (jnp.abs(change).max() > epsilon * jnp.abs(x).max()) & (count < 20000)
-
-        def body(carry: tuple[Array, Array, Any]) -> tuple[Array, Array, Any]:
-            x, change, count = carry
-            return x + change, right - multiply(x + change), count + 1
-
-        return jax.lax.while_loop(going, body, (guess, right - multiply(guess), 0))[0]
-
-    return jax.lax.custom_linear_solve(
-        lambda x: x - discount * (chain @ x), rewards, solve=solve, transpose_solve=solve
-    )

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from envs.validation import require_range
 from shaping.directions import Direction, Lola, Params, Value, own_gradients, put_seat, take_seat
-from shaping.objectives import gauss_jordan
+from shaping.discounting import gauss_jordan
 
 __all__ = [
     "AlternatingGradient",

@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Key
 from envs import DifferentiableGame, Environment, MatrixGame, SymmetricGame
 from envs.validation import require_choice
 from shaping.counts import append, groups_of
+from shaping.discounting import discounted_sum
 from shaping.learner import Replay, Trajectory
 from shaping.match import Match
 
@@ -29,15 +30,12 @@ __all__ = [
     "Objective",
     "action_logits",
     "action_probabilities",
-    "discounted_sum",
     "exact_outcome",
-    "gauss_jordan",
     "joint_probabilities",
 ]
 
 MAX_JOINT_ACTIONS, MAX_COUNTS = 256, 1024
 ILLEGAL_LOGIT = -1e9
-INVERTED = 32  # joint actions from which one inverse is cheaper than an elimination for every derivative
 
 
 class Objective(struct.PyTreeNode):
@@ -163,7 +161,7 @@ class Exact(Objective):
         if not match.shared[group]:
             return groups, params, jnp.asarray(place)[seat]
         own = int(place[match.seats[group][0]])
-        return groups.split(own), append(params, jax.tree.map(lambda leaf: leaf[own], params)), jnp.int32(len(heads))
+        return groups.split(own), append(params, jax.tree.map(lambda leaf: leaf[own], params)), jnp.asarray(len(heads))
 
     def __call__(self, match: Match, params: tuple[Any, ...], key: Key[Array, ""]) -> Float[Array, " n"]:
         """Values `[n]` of the tables of all seats; exact, so `key` is not used."""
@@ -262,50 +260,6 @@ def joint_probabilities(
         own = jnp.concatenate([start, after])
         joint = (joint[:, :, None] * own[:, None, :]).reshape(own.shape[0], -1)
     return joint[0], joint[1:]
-
-
-def discounted_sum(
-    chain: Float[Array, "S S"], rewards: Float[Array, "S K"], discount: Float[Array, ""] | float
-) -> Float[Array, "S K"]:
-    """Discounted sums (I - γP)⁻¹ R, `[S, K]`, of `rewards` along `chain`, differentiable any number of times.
-
-    I - γP is strictly diagonally dominant, so Gauss–Jordan elimination needs no pivoting: a scan of S fused
-    rank-one updates, which is faster than a batched LAPACK call for such small systems. Derivatives solve a system
-    each, they do not differentiate the elimination; larger systems are inverted once for all of them.
-    """
-    size = chain.shape[0]
-    identity = jnp.eye(size, dtype=chain.dtype)
-    system = identity - discount * chain
-
-    def multiply(x: Array) -> Array:
-        return x - discount * (chain @ x)
-
-    if size >= INVERTED:
-        inverse = jax.lax.stop_gradient(gauss_jordan(system, identity)[0])
-        solve, transposed = lambda _, b: inverse @ b, lambda _, b: inverse.T @ b
-    else:
-        solve, transposed = lambda _, b: gauss_jordan(system, b)[0], lambda _, b: gauss_jordan(system.T, b)[0]
-    return jax.lax.custom_linear_solve(multiply, rewards, solve=solve, transpose_solve=transposed)
-
-
-def gauss_jordan(
-    matrix: Float[Array, "S S"], right: Float[Array, "S K"]
-) -> tuple[Float[Array, "S K"], Float[Array, " S"]]:
-    """The solution of `matrix` x = `right`, by elimination without pivoting, and the pivots.
-
-    For matrices that need none: diagonally dominant, or symmetric and positive definite.
-    """
-    size = matrix.shape[0]
-
-    def eliminate(table: Array, index: Array) -> tuple[Array, Array]:
-        row = jax.lax.dynamic_slice_in_dim(table, index, 1, axis=0)
-        pivot = jax.lax.dynamic_slice_in_dim(row, index, 1, axis=1)
-        row = row / pivot
-        column = jax.lax.dynamic_slice_in_dim(table, index, 1, axis=1)
-        return jnp.where((jnp.arange(size) == index)[:, None], row, table - column * row), pivot[0, 0]
-
-    table, pivots = jax.lax.scan(eliminate, jnp.concatenate([matrix, right], axis=1), jnp.arange(size))
-    return table[:, size:], pivots
 
 
 def _rewards(env: MatrixGame) -> Float[Array, "S n"]:
