@@ -82,9 +82,12 @@ class DifferentiableGame(Environment):
         require_range("players", self.players, 1, MAX_PLAYERS, whole=True)
         require_range("dim", self.dim, 1, MAX_DIM, whole=True)
         require_range("bound", self.bound, MIN_BOUND, MAX_BOUND)
+        for key, value in self.constants.items():
+            if isinstance(value, str | bool | None):
+                raise ValueError(f"constant {key} = {value!r}: expected a number, which may be traced")
         if all(isinstance(leaf, int | float) for leaf in jax.tree.leaves(self.constants)):
             shape = jax.ShapeDtypeStruct((self.players, self.dim), float)
-            found = jax.eval_shape(lambda params: self.function(params, **self.constants), shape)
+            found = jax.eval_shape(lambda params, own: self.function(params, **own), shape, self.constants)
             if getattr(found, "shape", None) != (self.players,):
                 name, seen = getattr(self.function, "__name__", self.function), getattr(found, "shape", found)
                 raise ValueError(f"{name}: values of shape {seen}: expected [n] = ({self.players},)")
@@ -132,8 +135,7 @@ class DifferentiableGame(Environment):
     ) -> tuple[DifferentiableState, TimeStep]:
         """Pay for the vectors `actions`; `key` is not used."""
         reward = self.values(jnp.clip(actions, -self.bound, self.bound))
-        ended = state.step + 1 >= 1
-        obs = jnp.zeros(self.players, jnp.int32)
+        obs, ended = jnp.zeros(self.players, jnp.int32), jnp.ones((), bool)
         return DifferentiableState(state.step + 1), TimeStep(obs, reward, ended, ~ended, {})
 
     def statistics(self, obs: Any, action: Any, info: dict[str, Any], valid: Any) -> dict[str, Float[Array, " n"]]:
@@ -173,6 +175,8 @@ def differentiable_game(players: int = 2, dim: int = 1, bound: float = 10.0) -> 
     Raises:
         ValueError: a field out of range, or a function that does not return `[n]`.
     """
+    if callable(players):
+        raise ValueError("differentiable_game: expected parentheses, such as @differentiable_game(players=2)")
 
     def decorate(function: Callable[..., Any]) -> DifferentiableGame:
         extra = list(inspect.signature(function).parameters.values())[1:]
@@ -188,7 +192,7 @@ def differentiable_game(players: int = 2, dim: int = 1, bound: float = 10.0) -> 
 Fields = dict[str, Any]
 
 
-def from_python(source: str = "") -> Fields:
+def from_python(source: str | Path) -> Fields:
     """A game of one's own, decorated with `envs.differentiable_game` in a Python file.
 
     Source: the file given; it is run.
@@ -196,18 +200,23 @@ def from_python(source: str = "") -> Fields:
     Args:
         source: the file and the name in it, such as `games.py:saddle`.
     """
-    file, _, name = source.rpartition(":")
+    file, _, name = str(source).rpartition(":")
     if not file or not Path(file).is_file():
-        raise ValueError(f"source = {source!r}: expected a Python file and a name in it, such as games.py:saddle")
+        raise ValueError(f"source = {str(source)!r}: expected a Python file and a name in it, such as games.py:saddle")
     spec = importlib.util.spec_from_file_location(Path(file).stem, file)
     if spec is None or spec.loader is None:
-        raise ValueError(f"source = {source!r}: {file} cannot be loaded: expected a Python file, .py")
+        raise ValueError(f"source = {str(source)!r}: {file} cannot be loaded: expected a Python file, .py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a file of somebody's own may raise
+        raise ValueError(
+            f"source = {str(source)!r}: {type(error).__name__}: {error}; expected a file that runs"
+        ) from error
     games = {key: value for key, value in vars(module).items() if isinstance(value, DifferentiableGame)}
     if name not in games:
         known = did_you_mean(name, games) if games else "; nothing in it is decorated with envs.differentiable_game"
-        raise ValueError(f"source = {source!r}: {file} has no game {name!r}{known}")
+        raise ValueError(f"source = {str(source)!r}: {file} has no game {name!r}{known}")
     game = games[name]
     return {field: getattr(game, field) for field in ("function", "constants", "players", "dim", "bound")}
 

@@ -96,17 +96,16 @@ class SymmetricGame(Environment):
 
     def statistics(self, obs: Any, action: Any, info: dict[str, Any], valid: Any) -> dict[str, Float[Array, " n"]]:
         """Rate of C, and its frequency after some kinds of history; NaN after histories that did not occur."""
-        first = jnp.where(action == 0, 1.0, 0.0)
-        kind = jax.nn.one_hot(obs, self.num_observations)  # [T, B, n, O]
-        visits = jnp.einsum("tb,tbno->no", valid, kind)
-        chosen = jnp.einsum("tb,tbn,tbno->no", valid, first, kind)
-        frequency = jnp.where(visits > 0, chosen / jnp.where(visits > 0, visits, 1.0), jnp.nan)
-        return self.named(chosen.sum(axis=1) / visits.sum(axis=1), frequency)
+        first = jnp.where(action == 0, valid[:, :, None], 0.0)
+        visits = [jnp.where(obs == shown, valid[:, :, None], 0.0).sum(axis=(0, 1)) for shown in self._shown()]
+        chosen = [jnp.where(obs == shown, first, 0.0).sum(axis=(0, 1)) for shown in self._shown()]
+        pairs = zip(visits, chosen, strict=True)
+        frequency = [jnp.where(seen > 0, c / jnp.where(seen > 0, seen, 1.0), jnp.nan) for seen, c in pairs]
+        return dict(zip(self.statistic_names, [first.sum(axis=(0, 1)) / valid.sum(), *frequency], strict=True))
 
     def named(self, rate: Float[Array, " n"], response: Float[Array, "n O"]) -> dict[str, Float[Array, " n"]]:
         """The entries of `statistics` from the rate of C and its probability after each observation."""
-        shown = [response[:, 0], *(response[:, 1 + a * self.num_players + k] for a in (0, 1) for k in self._counts())]
-        return dict(zip(self.statistic_names, [rate, *shown], strict=False))
+        return dict(zip(self.statistic_names, [rate, *(response[:, shown] for shown in self._shown())], strict=True))
 
     @property
     def statistic_names(self) -> tuple[str, ...]:
@@ -129,6 +128,11 @@ class SymmetricGame(Environment):
         """Welfare when all co-operate, and when all defect."""
         payoffs = np.asarray(self.payoffs, float)
         return {"all C": float(payoffs[0, 0]), "all D": float(payoffs[1, -1])}
+
+    def _shown(self) -> list[int]:
+        """Observations that statistics show."""
+        later = [1 + a * self.num_players + k for a in (0, 1) for k in self._counts()]
+        return [0, *(later if self.horizon > 1 else [])]
 
     def _counts(self) -> list[int]:
         """Numbers of defectors whose histories are shown: all of them, or some evenly spread."""

@@ -243,7 +243,7 @@ def reproduce_arguments(args: Sequence[str]) -> Reproduction:
     if found and found[0] not in PAPERS:
         raise UserError(f"unknown reproduction {found[0]!r}{did_you_mean(found[0], PAPERS)}")
     values = _values(REPRODUCE_FLAGS, flags, "python run.py reproduce NAME", REPRODUCE)
-    only = tuple(name.strip() for name in (values["only"] or "").split(",") if name.strip())
+    only = tuple(name.strip() for name in values["only"].split(",")) if values["only"] is not None else ()
     out = Path(values["out"] or f"runs/reproduce-{found[0]}")
     return Reproduction(found[0], only, out, Path(values["report"]) if values["report"] else None, values["fresh"])
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from rich.table import Table
 from envs.registry import did_you_mean
 from experiments.commands import Reproduction
 from experiments.config import UserError
+from experiments.report import versions
 from experiments.run_directory import write_atomically, write_json
 
 __all__ = ["Experiment", "Row", "at_least", "factor", "near", "reproduce", "shown"]
@@ -101,6 +101,10 @@ def reproduce(asked: Reproduction, console: Console) -> int:
         if name not in known:
             raise UserError(f"--only: unknown experiment {name!r}{did_you_mean(name, known)}")
     directory = asked.out
+    if asked.report and asked.report.is_dir():
+        raise UserError(
+            f"--report {asked.report}: is a directory; expected a file, such as {asked.report}/{asked.name}.md"
+        )
     try:
         for folder in (directory, *([asked.report.parent] if asked.report else [])):
             folder.mkdir(parents=True, exist_ok=True)
@@ -110,17 +114,20 @@ def reproduce(asked: Reproduction, console: Console) -> int:
     for experiment in known.values():
         file = directory / f"{experiment.name}.json"
         wanted = not asked.only or experiment.name in asked.only
-        if wanted and (asked.fresh or not file.is_file()):
+        if wanted and (asked.fresh or not file.is_file() or _read(file)["setting"] != experiment.setting):
             console.print(f"{experiment.name}: {experiment.title} ...", soft_wrap=True)
             start = time.perf_counter()
             rows = experiment.run()
             seconds = round(time.perf_counter() - start, 1)
-            write_json(file, {"seconds": seconds, "seeds": experiment.seeds, "rows": [asdict(row) for row in rows]})
-        if file.is_file() and wanted:
+            result = {"setting": experiment.setting, "seeds": experiment.seeds, "seconds": seconds}
+            write_json(file, result | {"versions": versions(), "rows": [asdict(row) for row in rows]})
+        if file.is_file():
             results.append((experiment, _read(file)))
-            console.print(_table(*results[-1]))
-    missed = [row["what"] for _, result in results for row in result["rows"] if row["passed"] is False]
-    total = sum(row["passed"] is not None for _, result in results for row in result["rows"])
+            if wanted:
+                console.print(_table(*results[-1]))
+    shown_now = [result for experiment, result in results if not asked.only or experiment.name in asked.only]
+    missed = [row["what"] for result in shown_now for row in result["rows"] if row["passed"] is False]
+    total = sum(row["passed"] is not None for result in shown_now for row in result["rows"])
     console.print(f"{total - len(missed)} of {total} numbers within tolerance; results: {directory}", soft_wrap=True)
     if asked.report:
         write_atomically(asked.report, _markdown(module, results).encode())
@@ -131,7 +138,8 @@ def reproduce(asked: Reproduction, console: Console) -> int:
 def _read(file: Path) -> dict[str, Any]:
     try:
         result = json.loads(file.read_text(encoding="utf-8"))
-        return {key: result[key] for key in ("seconds", "seeds", "rows")}
+        rows = [asdict(Row(**row)) for row in result["rows"]]
+        return {key: result[key] for key in ("setting", "seconds", "seeds")} | {"rows": rows}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{file}: is damaged; expected what `reproduce` writes: remove it, or use --fresh True"
@@ -147,16 +155,14 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _number(value: float | str | None) -> str:
-    """Four significant digits, or as many as it has."""
+    """Four significant digits, whole numbers as they are."""
     if value is None or isinstance(value, str):
         return value or ""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    return f"{value:.3f}" if 0.01 <= abs(value) < 1000 else f"{value:.3g}"
+    return f"{value:.0f}" if value == round(value) and abs(value) < 1e6 else f"{value:.4g}"
 
 
 def _table(experiment: Experiment, result: dict[str, Any]) -> Table:
-    caption = f"{experiment.setting} {result['seeds']} seeds, {result['seconds']:.0f} s."
+    caption = f"{result['setting']} {result['seeds']} seeds, {result['seconds']:.0f} s."
     table = Table(title=experiment.title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.title_justify = table.caption_justify = "left"
     for place, heading in enumerate(HEADINGS):
@@ -169,7 +175,7 @@ def _table(experiment: Experiment, result: dict[str, Any]) -> Table:
 def _markdown(module: Any, results: list[tuple[Experiment, dict[str, Any]]]) -> str:
     lines = [module.INTRODUCTION.strip()]
     for experiment, result in results:
-        lines += ["", f"## {experiment.title}", "", experiment.setting, ""]
+        lines += ["", f"## {experiment.title}", "", result["setting"], ""]
         lines += [f"{result['seeds']} seeds, {result['seconds']:.0f} s. `--only {experiment.name}`", ""]
         lines += ["| " + " | ".join(HEADINGS) + " |", "|---|---:|---:|---|---|"]
         lines += ["| " + " | ".join(_cells(row)) + " |" for row in result["rows"]]

@@ -52,9 +52,13 @@ class Trained:
         there = self.match.env
         if seat >= there.num_players:
             raise UserError(f"{name}: seat {seat} of {there.num_players}; expected #0 to #{there.num_players - 1}")
-        spaces = [(e.num_observations, e.obs_shape, e.num_actions, e.action_dim) for e in (there, env)]
+        spaces = [
+            (type(e).__name__, e.num_observations, e.obs_shape, e.num_actions, e.action_dim) for e in (there, env)
+        ]
         if spaces[0] != spaces[1]:
-            what = f"(number of observations, their shape, actions, action dimension) {spaces[0]}, here {spaces[1]}"
+            what = (
+                f"(kind, number of observations, their shape, actions, action dimension) {spaces[0]}, here {spaces[1]}"
+            )
             raise UserError(f"{name}: learned to play {self.run.env} with {what}; expected the same")
 
 

@@ -62,6 +62,7 @@ class Groups(NamedTuple):
 
     def split(self, group: int) -> Groups:
         """The same players, one member of `group` a group of its own, the last."""
+        assert self.sizes[group] > 1, "a group of one is a player already"
         sizes = tuple(size - (place == group) for place, size in enumerate(self.sizes))
         return self._replace(sizes=(*sizes, 1))
 
@@ -143,7 +144,8 @@ def _defections(
     one, two = _binomial(first, first_logits, size), _binomial(second, second_logits, size)
     length = 2 * size + 1
     product = jnp.fft.rfft(one, length) * jnp.fft.rfft(two, length)
-    return jnp.fft.irfft(product, length)[:, : size + 1]
+    found = jnp.fft.irfft(product, length)[:, : size + 1]
+    return found / found.sum(axis=1, keepdims=True)  # rounding is a discount of its own among hundreds of players
 
 
 def _binomial(trials: Int[Array, " S"], logits: Float[Array, " S"], size: int) -> Float[Array, "S M"]:
@@ -151,8 +153,9 @@ def _binomial(trials: Int[Array, " S"], logits: Float[Array, " S"], size: int) -
     drawn = np.arange(size + 1, dtype=np.int32)[None]
     rest = trials[:, None] - drawn
     possible, rest = rest >= 0, jnp.maximum(rest, 0)
-    log_factorial = jnp.asarray([math.lgamma(m + 1) for m in range(size + 1)], logits.dtype)
-    ways = log_factorial[trials][:, None] - log_factorial[drawn] - log_factorial[rest]
+    log_factorial = np.array([math.lgamma(m + 1) for m in range(size + 1)])
+    left = np.maximum(np.arange(size + 1)[:, None] - drawn, 0)
+    ways = jnp.asarray(log_factorial[:, None] - log_factorial[drawn] - log_factorial[left], logits.dtype)[trials]
     defect, cooperate = jax.nn.log_sigmoid(-logits)[:, None], jax.nn.log_sigmoid(logits)[:, None]
     log_prob = ways + drawn.astype(logits.dtype) * defect + rest.astype(logits.dtype) * cooperate
     return jnp.where(possible, jnp.exp(jnp.where(possible, log_prob, 0.0)), 0.0)

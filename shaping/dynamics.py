@@ -4,7 +4,8 @@ Notation as in `shaping.directions`: V_i is the value of player i, u = (∂_i V_
 and J the Jacobian of u in all parameters. Papers descend losses L = -V, so that their ξ, H and g are -u, -J and minus
 the direction here.
 Everything is a product with J or its transpose, never a dense J, except in `LocalSymplecticSurgery`, which inverts it.
-On a sampled objective the gradients that are multiplied with each other come from different episodes.
+On a sampled objective the gradients that make up a direction come from different episodes; not so the inner products
+that only decide a sign or a weight, and what `LocalSymplecticSurgery` squares.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ __all__ = [
 
 
 class JointDirection(Direction):
-    """A direction that is computed for all players at once; under a `vmap` over seats it is computed once for all."""
+    """A direction that is computed for all players at once.
+
+    Under a `vmap` over seats whatever does not depend on the seat, or on a rate of its own, is computed once for all.
+    """
 
     def joint(self, value: Value, params: Params, key: Key[Array, ""]) -> Params:
         """Everybody's directions, leaves `[n, ...]`; consumes `key`."""

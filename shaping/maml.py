@@ -21,6 +21,7 @@ class Maml(FittedDirection):
 
     Before play the start, and with `learn_rate` the own step size, climb the mean of the own values along
     `fitting_horizon` steps of naive learning of all, the others from normal parameters; all of it is differentiated.
+    It is the start of the first player, so the game should treat all seats alike.
 
     Source: M-MAML of Lu et al. 2022 (M-FOS), arXiv 2205.01447; with the rate as in Cooijmans et al. 2023, 2307.08863.
 

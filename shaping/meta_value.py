@@ -32,7 +32,7 @@ class MetaValue(FittedDirection):
     Attributes:
         meta_discount: γ in play.
         rivals: who the others are while it is trained: "self", or naive or first-order LOLA learners. With others than
-            "self" the game should treat all seats alike.
+            "self", or if equivariant, the game should treat all seats alike.
         rate: step size of everybody while it is trained, on values in the units of the objective; make it that of play.
         value_scale: what takes values to those per step, of order one; 0.04 for sums with discount 0.96.
         width: units of a layer.

@@ -99,15 +99,15 @@ def of_rate(rate: float, consensus: float = 1.0) -> dict[str, dict[str, Any]]:
 def tandem() -> list[Row]:
     """End states of the tandem game: mean losses of both players."""
     published = {
-        "sos": (0.026, -0.026), "lola": (0.441, 0.446), "lookahead": (0.003, -0.003), "naive": (-0.001, 0.001),
-        "cgd": (0.008, -0.008), "extragradient": (-0.007, 0.007), "sga": (0.011, -0.011), "lss": (0.012, -0.012),
-        "consensus": (2.006, 1.997),
+        "sos": (0.026, -0.026), "lola": (0.441, 0.446), "lookahead": (0.003,), "naive": (-0.001,), "cgd": (0.008,),
+        "extragradient": (-0.007,), "sga": (0.011,), "lss": (0.012,), "consensus": (2.006, 1.997),
     }  # fmt: skip
     rows = []
     for name, fields in of_rate(0.1).items():
         _, rewards = play(envs.make("tandem"), pair(name, initial_std=0.1, **fields), 29, 100)
         losses = -rewards[:, -1].mean(axis=0)
-        rows += [near(f"{name}, loss {seat + 1}", published[name][seat], losses[seat], 0.04) for seat in (0, 1)]
+        for seat, number in enumerate(published[name]):
+            rows.append(near(f"{name}, loss {seat + 1}", number, losses[seat], 0.04))
         if name == "lola":
             rows.append(near("lola, mean of both losses (closed form 4/9)", 4 / 9, losses.mean(), 0.001))
     return rows
@@ -183,7 +183,8 @@ def consistency() -> list[Row]:
             learned = jax.jit(lambda key, rule=rule: rule.fit(value, (points[0],), key))(jax.random.key(0))
             every = partial(rule.every, learned)
             found = mass @ jax.vmap(lambda p, e=every, r=rate: inconsistency(r, value, (p,), e))(points)
-            rows.append(Row(f"COLA, rate {rate:g}", cola, float(found), "≤ 1e-6", bool(found <= 1e-6)))
+            most = 1e-7 if rate > 0.01 else 1e-9
+            rows.append(Row(f"COLA, rate {rate:g}", cola, float(found), f"≤ {most:g}", bool(found <= most)))
     return rows
 
 
@@ -206,6 +207,7 @@ def _value(env: Environment, params: Any, key: Any) -> Any:
 def prisoners_consistency() -> list[Row]:
     """Mean squared inconsistency in the iterated prisoner's dilemma, table 3a of COLA."""
     published = {1.0: (39.56, 21.16, 0.65), 0.03: (1.72e-3, 4.72e-6, 0.33)}
+    cosines = {(1.0, 1): 0.77, (1.0, 2): 0.70, (0.03, 1): 0.96, (0.03, 2): 0.98}
     env, rows = envs.make("ipd2"), []
     value = partial(_value, env)
     points = jax.random.uniform(jax.random.key(1), (2000, 2, 5, 1), minval=-7.0, maxval=7.0)
@@ -216,10 +218,12 @@ def prisoners_consistency() -> list[Row]:
         spread = jax.lax.map(lambda p, e=every, r=rate: inconsistency(r, value, (p,), e), points, batch_size=50)
         said = jax.vmap(lambda p, e=every: e((p,))[0])(points)
         for order, number in ((1, lola), (2, second)):
-            found, direction = _higher(value, points, rate, order)
+            inconsistent, direction = _higher(value, points, rate, order)
             name = "LOLA" if order == 1 else f"HOLA{order}"
-            rows.append(shown(f"{name}, rate {rate:g}", found.mean(), number))
-            rows.append(shown(f"cosine of COLA and {name}, rate {rate:g}", _cosine(said, direction)))
+            rows.append(shown(f"{name}, rate {rate:g}", inconsistent.mean(), number))
+            rows.append(
+                shown(f"cosine of COLA and {name}, rate {rate:g}", _cosine(said, direction), cosines[rate, order])
+            )
         rows.append(shown(f"COLA, rate {rate:g}", float(spread.mean()), cola))
     return rows
 
@@ -424,7 +428,16 @@ def meta_value() -> list[Row]:
         ("meva", "naive"): (-0.551, -1.999), ("meva", "lola"): (-1.145, -1.032), ("meva", "maml"): (-0.534, -1.993),
         ("meva", "meva"): (-1.052, None),
     }  # fmt: skip
-    errors = {"maml": 0.017, "lola": 0.015}  # published standard errors of the widest cells
+    errors = {  # published standard errors of the first of the two
+        ("naive", "naive"): 0.003,
+        ("naive", "lola"): 0.015,
+        ("naive", "maml"): 0.017,
+        ("lola", "lola"): 0.005,
+        ("meva", "naive"): 0.002,
+        ("meva", "lola"): 0.003,
+        ("meva", "maml"): 0.002,
+        ("meva", "meva"): 0.003,
+    }
     env, rows = envs.make("ipd2"), []
     maml = Maml(learn_rate=True, fitting_horizon=300, fitting_steps=300, fitting_rate=0.1)
     starts = fitted(env, maml, 4)
@@ -448,9 +461,10 @@ def meta_value() -> list[Row]:
             if number is None:
                 continue
             own = last[:, seat] if names[0] != names[1] else last.mean(axis=1)
-            error = 3 * float(np.hypot(errors.get(names[1], 0.003), own.std() / 1024**0.5))
-            floor = 0.05 if "maml" in names else 0.02
-            rows.append(near(f"{names[seat]} against {names[1 - seat]}", number, own.mean(), max(error, floor)))
+            error = 3 * float(np.hypot(errors.get(names, 0.0), own.std() / 1024**0.5))
+            known = seat == 0 and names in errors  # of the other cells no error is published
+            tolerance = max(error, 0.02) if known else 0.05
+            rows.append(near(f"{names[seat]} against {names[1 - seat]}", number, own.mean(), tolerance))
     return rows
 
 
@@ -470,11 +484,11 @@ def many_players() -> list[Row]:
             keys = jax.vmap(jax.random.key)(jnp.arange(seeds))
             compiled = program.lower(keys).compile()
             start = time.perf_counter()
-            gain = np.asarray(compiled(keys)).mean(axis=1) / best
+            gain = (np.asarray(compiled(keys)).mean(axis=1) - 1) / (best - 1)
             seconds = (time.perf_counter() - start) / steps / seeds
             above = int((gain > 0.5).sum())
             ours = f"median {np.median(gain):.2f}, above a half in {above} of {seeds}; {seconds:.4f} s"
-            rows.append(shown(f"n = {players}, {label}, {steps} steps", ours))
+            rows.append(shown(f"n = {players}, {label}, {steps} steps, {seeds} seeds", ours))
     return rows
 
 
@@ -499,85 +513,90 @@ EXPERIMENTS = [
     Experiment(
         "matching_pennies",
         "One-shot matching pennies: end states",
-        f"100 steps of rate 1 from N(0, 1). {NOTEBOOK}, 20 runs; a few far from the equilibrium make the mean, so "
-        "the tolerance is what 20 of our runs may show (99 %), at least a factor of 1.5.",
+        f"100 steps of rate 1 from N(0, 1). {NOTEBOOK}, 20 runs; a few far from the equilibrium make the mean,"
+        " so the tolerance is what 20 of our runs may show (99 %), at least a factor of 1.5.",
         2000,
         matching_pennies,
     ),
     Experiment(
         "prisoners_dilemma",
         "Iterated prisoner's dilemma: end states",
-        f"100 steps of rate 1 on discounted sums from N(0, 1), discount 0.96. {NOTEBOOK}, 25 runs; tolerance: three "
-        "standard errors of both.",
+        f"100 steps of rate 1 on discounted sums from N(0, 1), discount 0.96. {NOTEBOOK}, 25 runs; tolerance: "
+        "three standard errors of both.",
         400,
         prisoners_dilemma,
     ),
     Experiment(
         "consistency",
         "Tandem game: how far directions are from consistent",
-        "Mean over U[-1, 1]² of the squared difference from the reply to itself as a look-ahead, by quadrature. "
-        "Published: Willi et al. 2022, arXiv 2203.04098, table 1, by sampling; closed form: a recursion for linear "
-        "directions. COLA: 60,000 steps of training, one network.",
+        "Mean over U[-1, 1]² of the squared difference from the reply to itself as a look-ahead, by "
+        "quadrature. Published: Willi et al. 2022, arXiv 2203.04098, table 1, by sampling; closed form: a "
+        "recursion for linear directions. COLA: 60,000 steps of training (published: 120,000), one network, "
+        "in double precision.",
         1,
         consistency,
     ),
     Experiment(
         "prisoners_consistency",
         "Iterated prisoner's dilemma: how far directions are from consistent",
-        "As above, over U[-7, 7]. Published: arXiv 2203.04098, table 3a.",
+        "Mean over 2000 points of U[-7, 7]. COLA: 20,000 steps of training, three layers of 16 tanh units. "
+        "Published: arXiv 2203.04098, table 3a, which does not say how values are scaled.",
         1,
         prisoners_consistency,
     ),
     Experiment(
         "lola_2018",
         "LOLA, tables 3 and 4",
-        "First-order LOLA, exact gradients, 200 steps of rate 1 from N(0, 1), discount 0.96 (0.9 in matching pennies). "
-        "Published: Foerster et al. 2018, arXiv 1709.04326, 50 runs. The paper does not say what it counts as "
-        "tit-for-tat; we use the only classifier that was published as code, that of POLA.",
+        "First-order LOLA, exact gradients, 200 steps of rate 1 from N(0, 1), discount 0.96 (0.9 in matching "
+        "pennies). Published: Foerster et al. 2018, arXiv 1709.04326, 50 runs. The paper does not say what it"
+        " counts as tit-for-tat; we use the only classifier that was published as code, that of POLA.",
         500,
         lola_2018,
     ),
     Experiment(
         "meta_game_cells",
         "M-FOS, tables of the prisoner's dilemma and of chicken: learners that are not M-FOS",
-        "Mean reward over 100 updates after an uncounted one, all of rate 1 from N(0, 1); LOLA to first order in both "
-        "terms. M-MAML: 4 starts, trained 1000 x 100 steps with an own rate, played with rate 1, as in the code. "
-        "Published: measured with the code of Lu et al. 2022, arXiv 2205.01447.",
+        "Mean reward over 100 updates after an uncounted one, all of rate 1 from N(0, 1); LOLA to first order"
+        " in both terms. M-MAML: 4 starts, trained 1000 x 100 steps with an own rate, played with rate 1, as "
+        "in the code. Published: measured with the code of Lu et al. 2022, arXiv 2205.01447.",
         2048,
         meta_game_cells,
     ),
     Experiment(
         "pola",
         "POLA: tit-for-tat found",
-        "Two-player public goods, logits from N(0, 0.1). LOLA: rates 3 and 25, 30 steps. Outer POLA: look-ahead 5 "
-        "(4, 2.5), 200 proximal steps of rate 0.3, penalty 0.1 of the sum over observations, 2 updates. Published: "
-        "runs of the code of Zhao et al. 2022, arXiv 2210.10125; its LOLA divides by probabilities that round to 0.",
+        "Two-player public goods, logits from N(0, 0.1). LOLA: rates 3 and 25, 30 steps. Outer POLA: "
+        "look-ahead 5 (4, 2.5), 200 proximal steps of rate 0.3, penalty 0.1 of the sum over observations, 2 "
+        "updates. Published: runs of the code of Zhao et al. 2022, arXiv 2210.10125; its LOLA divides by "
+        "probabilities that round to 0.",
         20,
         pola,
     ),
     Experiment(
         "many_look_aheads",
         "LOLA with many look-ahead steps",
-        "Prisoner's dilemma (1, -1, 2, 0), discount 0.95, AdamW 0.005, look-ahead rate 5 on values per step (10 for "
-        "one look-ahead step), 3000 steps. Mixed play should be better by 0.05 at least. Published in words: Meulemans "
-        "et al. 2025, arXiv 2410.18636.",
+        "Prisoner's dilemma (1, -1, 2, 0), discount 0.95, AdamW 0.005, 3000 steps, look-ahead rate 5 (10 for "
+        "one step) on values per step: on sums, which the paper has, we see no co-operation with these rates."
+        " Mixed play should be better by 0.05 at least. Published in words: Meulemans et al. 2025, arXiv "
+        "2410.18636.",
         64,
         many_look_aheads,
     ),
     Experiment(
         "meta_value",
         "Meta-value learning: tournament in the prisoner's dilemma",
-        f"Reward after 300 steps of rate 1. One critic a kind of rival, {MEVA_ROUNDS} rounds of training (published: "
-        "ten, 1001 rounds); four M-MAML starts, 300 updates. Published: Cooijmans et al. 2023, arXiv 2307.08863.",
+        f"Reward after 300 steps of rate 1; LOLA is first-order. One critic a kind of rival, {MEVA_ROUNDS} "
+        "rounds of training (published: ten, 1001 rounds); four M-MAML starts, 300 updates (1000). Published:"
+        " Cooijmans et al. 2023, arXiv 2307.08863.",
         1024,
         meta_value,
     ),
     Experiment(
         "many_players",
         "LOLA among many players",
-        "The prisoner's dilemma of Leading the Pack with up to 200 players who count (`--env.observe counts`), rates "
-        "1, equal learners with shared parameters. Reward per step as a share of that of all C, mean of the seats, and "
-        "seconds an update of one seed on the machine that made this page. All D is 1 / (2 (n - 1)). Nothing was "
+        "The prisoner's dilemma of Leading the Pack with up to 200 players who count (`--env.observe "
+        "counts`), rates 1, equal learners with shared parameters. Share of the way from all D to all C, mean"
+        " of the seats, and seconds an update of one seed on the machine that made this page. Nothing was "
         "published beyond 5 players.",
         16,
         many_players,

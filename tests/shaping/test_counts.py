@@ -369,3 +369,11 @@ def test_the_outcome_of_the_one_shot_game():
     np.testing.assert_allclose(found.reward_per_step, expected, rtol=1e-5)
     np.testing.assert_allclose(found.statistics["C"], p, rtol=1e-6)
     assert set(found.statistics) == {"C", "first"}
+
+
+def test_hundreds_of_players_lose_nothing_in_single_precision():
+    """Of 500 who toss coins half co-operate, and get 2 for each of the others who does, and 1 half of the time."""
+    env = game(500, discount=0.999)
+    reward, rate = jax.jit(Groups(env, (500,)).outcome)(jnp.zeros((1, 1001, 1), jnp.float32))
+    np.testing.assert_allclose(rate, 0.5, rtol=1e-4)
+    np.testing.assert_allclose(reward, 499.5, rtol=1e-4)
