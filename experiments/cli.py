@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shlex
 import sys
@@ -129,6 +130,8 @@ def _use_compilation_cache() -> None:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(base / "parley" / "compiled")
         os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(2**30)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    if importlib.metadata.version("jaxlib").startswith("0.10."):  # whose YNN kernels crash on products of high rank
+        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=invalid")
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
