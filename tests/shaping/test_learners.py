@@ -47,8 +47,8 @@ FIELDS = {
 
 
 def standard(function):
-    """optax multiplies a rate with a count, which strict promotion refuses."""
-    return jax.numpy_dtype_promotion("standard")(function)
+    """optax multiplies a rate with a count, and flax normalises layers by vectors, which strict promotion refuses."""
+    return jax.numpy_rank_promotion("allow")(jax.numpy_dtype_promotion("standard")(function))
 
 
 def environment(game):
