@@ -44,7 +44,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _train(args: list[str]) -> int:
     run, resume = parse(args)
-    _use_compilation_cache()
+    _prepare_jax()
     from experiments.train import train  # imports JAX
 
     return train(run, resume, _written(args), _console())
@@ -52,7 +52,7 @@ def _train(args: list[str]) -> int:
 
 def _evaluate(args: list[str]) -> int:
     directory, run, panel = evaluate_arguments(args)
-    _use_compilation_cache()
+    _prepare_jax()
     from experiments.evaluate import evaluate  # imports JAX
 
     evaluate(directory, run, panel, _written(["evaluate", *args]), _console())
@@ -61,7 +61,7 @@ def _evaluate(args: list[str]) -> int:
 
 def _crossplay(args: list[str]) -> int:
     entries, run = crossplay_arguments(args)
-    _use_compilation_cache()
+    _prepare_jax()
     from experiments.crossplay import crossplay  # imports JAX
 
     crossplay(entries, run, _written(["crossplay", *args]), _console())
@@ -70,7 +70,7 @@ def _crossplay(args: list[str]) -> int:
 
 def _render(args: list[str]) -> int:
     asked = render_arguments(args)
-    _use_compilation_cache()
+    _prepare_jax()
     from experiments.render import render  # imports JAX
 
     render(asked, _console())
@@ -79,7 +79,7 @@ def _render(args: list[str]) -> int:
 
 def _reproduce(args: list[str]) -> int:
     asked = reproduce_arguments(args)
-    _use_compilation_cache()
+    _prepare_jax()
     from experiments.reproduce import reproduce  # imports JAX
 
     return reproduce(asked, _console())
@@ -120,18 +120,29 @@ def _print_registry(title: str, registry: Registry) -> None:
     console.print()
 
 
-def _use_compilation_cache() -> None:
-    """Compiled programs outlive the process, in a place of ours or in that of JAX_COMPILATION_CACHE_DIR.
+def avoid_crashing_kernels() -> None:
+    """Keep jaxlib 0.10 from its YNN kernels, which crash the process on matrix products of high rank.
+
+    Before JAX starts: no kernel is of the only type that is left. Other flags of the user stay.
+    """
+    flag, flags = "--xla_cpu_experimental_ynn_fusion_type", os.environ.get("XLA_FLAGS", "")
+    if importlib.metadata.version("jaxlib").startswith("0.10.") and flag not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {flag}=individual_convolution".strip()
+
+
+def _prepare_jax() -> None:
+    """No crashes, and no second compilation.
+
+    Compiled programs outlive the process, in a place of ours or in that of JAX_COMPILATION_CACHE_DIR.
 
     Only ours is bounded: JAX refuses to bound a directory whose entries were written without a bound.
     """
+    avoid_crashing_kernels()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(base / "parley" / "compiled")
         os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(2**30)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    if importlib.metadata.version("jaxlib").startswith("0.10."):  # whose YNN kernels crash on products of high rank
-        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=invalid")
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

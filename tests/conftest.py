@@ -1,6 +1,5 @@
 """Shape and dtype checks on every call, strict promotion, and a compilation cache that outlives the session."""
 
-import importlib.metadata
 import os
 import sys
 import tempfile
@@ -13,10 +12,12 @@ CACHE = ROOT / f"tests-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"  # JAX 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # a quarter faster; `.ci/run` also tests without
-if importlib.metadata.version("jaxlib").startswith("0.10."):  # as the command line does
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=invalid")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 os.environ.setdefault("JAX_NUMPY_DTYPE_PROMOTION", "strict")
+
+from experiments.cli import avoid_crashing_kernels  # noqa: E402
+
+avoid_crashing_kernels()
 
 import jax  # noqa: E402
 from beartype import BeartypeConf, FrozenDict, beartype  # noqa: E402

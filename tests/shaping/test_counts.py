@@ -89,16 +89,6 @@ def test_values_in_single_precision(sizes):
     np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-6 * float(np.abs(exact).max()))
 
 
-@pytest.mark.parametrize("precision", ["single", "double"])
-def test_nothing_is_promoted(precision):
-    """As in all other tests, whatever the precision; a shared and an own table."""
-    env, learners = game(3), [shaping.make("naive", learning_rate=rate) for rate in (0.1, 0.1, 0.2)]
-    with jax.enable_x64(precision == "double"), jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
-        match = Match.of(env, learners, share=True)
-        states, _ = jax.jit(shaping.step)(match, shaping.init(match, KEY), KEY, 0)
-        jax.jit(shaping.outcome)(match, shaping.policies(match, states), KEY)
-
-
 def test_the_order_of_groups_does_not_matter(float64):
     sizes, order = (1, 2, 3), np.array([2, 0, 1])
     groups = tables(sizes)

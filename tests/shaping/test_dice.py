@@ -11,7 +11,7 @@ import envs
 import shaping
 from shaping import Dice, Exact, GradientLearner, Lola, Match, Naive
 from shaping.distributions import distribution
-from shaping.gradient import Bound
+from shaping.objectives import Bound
 from shaping.networks import ActorCriticNetwork, LogitTable
 
 DISCOUNT, HORIZON, BATCH, DRAWS = 0.6, 24, 64, 512  # 0.6^24 = 5e-6: the horizon is as good as none

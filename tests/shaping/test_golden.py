@@ -98,7 +98,7 @@ def test_gradients(game, name):
 
 OFTEN = {("ipd3_pax_relative", "lola_exact1"), ("ipd2_absolute", "lss")}
 SINGLE = [
-    pytest.param(game, name, marks=() if (game, name) in OFTEN or game == "tandem" else pytest.mark.slow)
+    pytest.param(game, name, marks=() if (game, name) in OFTEN else pytest.mark.slow)
     for game in GOLDEN
     for name in DIRECTIONS
 ]
