@@ -1,5 +1,6 @@
 """Shape and dtype checks on every call, strict promotion, and a compilation cache that outlives the session."""
 
+import gc
 import os
 import sys
 import tempfile
@@ -30,3 +31,4 @@ check = beartype(conf=BeartypeConf(hint_overrides=overrides))
 checker.check = lambda function: function if function.__name__ == "__init__" else check(function)
 sys.modules[checker.__name__] = checker
 install_import_hook(["envs", "shaping"], "parley_typechecker.check")
+gc.set_threshold(200_000, 100, 1000)  # tracing makes millions of objects that live on

@@ -409,7 +409,7 @@ def test_payoffs_can_be_differentiated_and_vmapped():
     np.testing.assert_allclose(jax.vmap(reward, (0, None))(jnp.array([1.0, 3.0]), -2.0), [[-1, 1], [1, 3]])
 
 
-@pytest.mark.parametrize("board", ["three", "published"])
+@pytest.mark.parametrize("board", [pytest.param("three", marks=pytest.mark.slow), "published"])
 def test_conforms(board):
     envs.check_env(CoinGame(**BOARDS[board] | {"horizon": 2}), steps=1)
 

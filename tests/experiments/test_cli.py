@@ -292,7 +292,9 @@ def test_help_and_list_are_instant_and_import_no_numerics(args):
         assert word in result.stdout
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_signals_finish_the_chunk_and_the_run_can_go_on(tmp_path, number, code):
     out = tmp_path / "run"
     args = ["--players", "2", "--seeds", "2", "--steps", "100000000", "--log_every", "500", "--out", str(out)]

@@ -17,7 +17,7 @@ GAMES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("game", [pytest.param(g, marks=() if g == "tandem" else pytest.mark.slow) for g in GAMES])
 @jax.numpy_dtype_promotion("standard")  # optax multiplies a rate with a count
 def test_commands_go_on_from_each_other(game, tmp_path, monkeypatch, capsys):
     run, whole = str(tmp_path / "run"), str(tmp_path / "whole")

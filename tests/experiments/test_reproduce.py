@@ -92,6 +92,7 @@ def test_experiments_have_distinct_names_and_settings():
     assert all(len(experiment.setting) > 40 for experiment in differentiable.EXPERIMENTS)
 
 
+@pytest.mark.slow
 def test_the_learner_of_a_row_is_the_one_it_names():
     """The cheapest real experiment: the closed form of LOLA's end state in the tandem game."""
     rows = {row.what: row for row in differentiable.tandem()}

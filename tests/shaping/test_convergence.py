@@ -79,7 +79,7 @@ def found_tit_for_tat(chance, reward, env):
     return ((exploited < 0.65) & (defected < 0.65) & fair).all(axis=1)
 
 
-@pytest.mark.parametrize(("players", "least", "best"), [(3, 3.5, 4), (4, 5.0, 6)])
+@pytest.mark.parametrize(("players", "least", "best"), [(3, 3.5, 4), pytest.param(4, 5.0, 6, marks=pytest.mark.slow)])
 def test_lola_cooperates_and_naive_defects(players, least, best):
     lola = final_welfare("lola", players=players)[2]
     naive = final_welfare("naive", players=players)[2]

@@ -16,13 +16,6 @@ DILEMMAS = ("ipd", "snowdrift", "stag_hunt", "tragedy", "public_goods")
 KEY = jax.random.key(0)
 
 
-@pytest.fixture(autouse=True)
-def promotion():
-    """What `test_nothing_is_promoted` expects to fail; to be deleted with its mark."""
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        yield
-
-
 @pytest.fixture
 def float64():
     with jax.enable_x64(True):
@@ -294,7 +287,9 @@ def test_the_number_of_states_is_that_of_counts(sizes, states):
     assert float(chain.min()) > -1e-6
 
 
-@pytest.mark.parametrize(("players", "name"), [(200, "naive"), (50, "lola")])
+@pytest.mark.parametrize(
+    ("players", "name"), [(200, "naive"), (12, "lola"), pytest.param(50, "lola", marks=pytest.mark.slow)]
+)
 def test_many_players_who_share_learn(players, name):
     env = game(players, gift=2 / players)
     match = Match.of(env, [shaping.make(name)] * players, share=True)

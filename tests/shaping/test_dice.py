@@ -11,8 +11,8 @@ import envs
 import shaping
 from shaping import Dice, Exact, GradientLearner, Lola, Match, Naive
 from shaping.distributions import distribution
-from shaping.objectives import Bound
 from shaping.networks import ActorCriticNetwork, LogitTable
+from shaping.objectives import Bound
 
 DISCOUNT, HORIZON, BATCH, DRAWS = 0.6, 24, 64, 512  # 0.6^24 = 5e-6: the horizon is as good as none
 
@@ -41,7 +41,7 @@ def agree(samples, exact, deviations=5.0):
     assert error.max() < 0.2 * np.abs(exact).max(), "too noisy to tell anything"
 
 
-@pytest.mark.parametrize("players", [2, 3])
+@pytest.mark.parametrize("players", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_values_gradients_and_cross_derivatives(players):
     """V_i, all ∂_j V_i, and the derivative of all ∂_j V_i along one direction in everybody's parameters."""
     match = table_match(players)
@@ -59,6 +59,7 @@ def test_values_gradients_and_cross_derivatives(players):
         agree(mine, reference)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", [Lola(lookahead_rate=0.7, expansion="taylor")], ids=["taylor"])
 def test_directions_do_not_know_which_objective_they_are_on(direction):
     """The first-order expansion is a product of independent estimates, and so unbiased, too."""

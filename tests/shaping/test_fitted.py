@@ -28,7 +28,7 @@ def values_of(game):
 
 def everybody(direction, value, params, *learned):
     seats = jnp.arange(params[0].shape[0])
-    return jax.vmap(lambda seat: direction(value, params, seat, KEY, *learned)[0])(seats)
+    return jax.jit(jax.vmap(lambda seat: direction(value, params, seat, KEY, *learned)[0]))(seats)
 
 
 def test_trained_look_aheads_are_the_consistent_ones():
@@ -174,7 +174,7 @@ FITTED = {
 }
 
 
-@pytest.mark.parametrize("name", FITTED)
+@pytest.mark.parametrize("name", ["cola", "maml", pytest.param("meva", marks=pytest.mark.slow)])
 def test_what_was_learned_before_play_stays_with_the_state(name):
     match = Match.of(envs.make("ipd2"), [shaping.make(name, **FITTED[name])] * 2)
     states = jax.jit(lambda key: shaping.init(match, key))(KEY)

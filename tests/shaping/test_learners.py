@@ -90,7 +90,7 @@ def test_every_learner_fits_or_says_why_not(game):
 
 
 WITH_VALUES = ("ipd", "tandem", "counts")
-QUICK = {("cournot", "ppo_gru"), ("coin_game", "ppo"), ("rock_paper_scissors", "loqa")}  # ipd aside
+QUICK = {("coin_game", "ppo"), ("rock_paper_scissors", "loqa")}  # ipd aside
 FITTING = [
     pytest.param(game, name, marks=() if game == "ipd" or (game, name) in QUICK else pytest.mark.slow)
     for game in ENVIRONMENTS

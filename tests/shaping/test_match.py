@@ -15,6 +15,12 @@ from shaping import Learner, Match
 from shaping.match import joint
 
 GAMES = {"ipd": {"players": 3}, "rock_paper_scissors": {}, "chicken": {}, "bach_or_stravinsky": {}}
+OFTEN = [("naive", "rock_paper_scissors"), ("lola", "ipd"), ("lola", "chicken")]
+CASES = [
+    pytest.param(name, game, marks=() if (name, game) in OFTEN else pytest.mark.slow)
+    for name in ("naive", "lookahead", "lola")
+    for game in GAMES
+]
 
 
 def advance(match, states, seed=0, start=0, stop=4):
@@ -36,8 +42,7 @@ def seated(name, env):
     return Match.of(env, [learner] * env.num_players)
 
 
-@pytest.mark.parametrize("game", GAMES)
-@pytest.mark.parametrize("name", ["naive", pytest.param("lookahead", marks=pytest.mark.slow), "lola"])
+@pytest.mark.parametrize(("name", "game"), CASES)
 class TestContract:
     def test_states_keep_their_structure_and_a_second_call_does_not_retrace(self, name, game):
         env = envs.make(game, **GAMES[game])

@@ -85,8 +85,8 @@ def test_gradients_flow_through_time_or_stop_after_one_step():
     for gradient in ("through_time", "one_step"):
         learner = shaping.make("ppo_gru", gradient=gradient, minibatches=1, epochs=1, entropy=0.0, normalize=False)
         match = shaping.Match.of(env, [learner] * 2, batch=2)
-        states = shaping.init(match, jax.random.key(0))
-        (seats,), _ = shaping.episode(match, shaping.policies(match, states), jax.random.key(1))
+        states = jax.jit(shaping.init)(match, jax.random.key(0))
+        (seats,), _ = jax.jit(shaping.episode)(match, shaping.policies(match, states), jax.random.key(1))
         own = jax.tree.map(lambda leaf: leaf[0], states[0])
         first = seats._replace(
             **{name: jax.tree.map(lambda leaf: leaf[:, :, 0], getattr(seats, name)) for name in seats._fields[:4]},
@@ -98,7 +98,7 @@ def test_gradients_flow_through_time_or_stop_after_one_step():
         batch = learner._sample(own.params, context)
         only_last = jnp.zeros_like(batch.advantage).at[-1].set(1.0)  # nothing but the last action counts
         batch = batch._replace(advantage=only_last, weight=0 * batch.weight)
-        grads = jax.grad(lambda p, learner=learner, batch=batch: learner._loss(env, p, batch)[0])(own.params)
+        grads = jax.jit(jax.grad(lambda p, learner=learner, batch=batch: learner._loss(env, p, batch)[0]))(own.params)
         moved[gradient] = float(jnp.abs(grads["gates_in"]["kernel"][0]).max())  # row of START, seen on the first step
     assert moved["one_step"] == 0.0
     assert moved["through_time"] > 1e-6

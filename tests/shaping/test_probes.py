@@ -133,7 +133,7 @@ def test_the_probe_conforms():
         check_env(Probe(float(kind)))
 
 
-SLOW = {"pola_dice", "lola_dice", "advantage_alignment", "ppo"}  # the last two share their code with others
+SLOW = {"pola_dice", "lola_dice", "advantage_alignment", "ppo", "ppo_gru"}  # the last two share their code with others
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in LEARNERS])
