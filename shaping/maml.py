@@ -19,7 +19,7 @@ __all__ = ["Maml"]
 class Maml(FittedDirection):
     """Multi-agent MAML: naive learning from a start that was itself learned against naive learners.
 
-    Before play the start, and with `learn_rate` the own step size, climb the mean of the own values along
+    Before play the start, and with `learn_rate` the own step size, climb the mean of the own values before each of
     `fitting_horizon` steps of naive learning of all, the others from normal parameters; all of it is differentiated.
     It is the start of the first player, so the game should treat all seats alike.
 
@@ -67,8 +67,7 @@ class Maml(FittedDirection):
             def learn(joint: Params, _: None) -> tuple[Params, Array]:
                 ascent = own_gradients(value, joint, key)
                 steps = put_seat(ascent, first, jax.tree.map(lambda leaf: ratio * leaf, ascent))
-                joint = jax.tree.map(lambda p, a: p + self.rate * a, joint, steps)
-                return joint, value(joint, key)[0]
+                return jax.tree.map(lambda p, a: p + self.rate * a, joint, steps), value(joint, key)[0]
 
             return jax.lax.scan(jax.checkpoint(learn), joint, None, self.fitting_horizon)[1].mean()
 

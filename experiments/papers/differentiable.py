@@ -172,7 +172,7 @@ def consistency() -> list[Row]:
         value = partial(_value, env)
         for rate, (*orders, cola) in table.items():
             for order, (published, closed) in zip((1, 2, 6), orders, strict=True):
-                found = float(mass @ _spread(value, points, rate, order))
+                found = float(mass @ _order(value, points, rate, order)[0])
                 what = f"HOLA{order}, rate {rate:g}" if order > 1 else f"LOLA, rate {rate:g}"
                 if order == 6 and rate == 0.01:
                     rows.append(factor(f"{what} (published: rounding of float32)", closed, found, 1.1))
@@ -188,16 +188,15 @@ def consistency() -> list[Row]:
     return rows
 
 
-def _spread(value: Any, points: Any, rate: float, order: int) -> np.ndarray:
-    """Squared distance of higher-order LOLA from the next order, at each of `points` `[K, n, O, L]`."""
+def _order(value: Any, points: Any, rate: float, order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Squared distance of higher-order LOLA from the next order, and itself, at each of `points` `[K, n, O, L]`."""
 
     def at(params: Any) -> Any:
-        low, high = (
-            HigherOrderLola(rate).of_order(value, (params,), jax.random.key(0), m)[0] for m in (order, order + 1)
-        )
-        return ((low - high) ** 2).sum()
+        of_order = partial(HigherOrderLola(rate).of_order, value, (params,), jax.random.key(0))
+        (low,), (high,) = of_order(order), of_order(order + 1)
+        return ((low - high) ** 2).sum(), low
 
-    return np.asarray(jax.jit(jax.vmap(at))(points))
+    return jax.tree.map(np.asarray, jax.jit(lambda points: jax.lax.map(at, points, batch_size=20))(points))
 
 
 def _value(env: Environment, params: Any, key: Any) -> Any:
@@ -218,7 +217,7 @@ def prisoners_consistency() -> list[Row]:
         spread = jax.lax.map(lambda p, e=every, r=rate: inconsistency(r, value, (p,), e), points, batch_size=50)
         said = jax.vmap(lambda p, e=every: e((p,))[0])(points)
         for order, number in ((1, lola), (2, second)):
-            inconsistent, direction = _higher(value, points, rate, order)
+            inconsistent, direction = _order(value, points, rate, order)
             name = "LOLA" if order == 1 else f"HOLA{order}"
             rows.append(shown(f"{name}, rate {rate:g}", inconsistent.mean(), number))
             rows.append(
@@ -226,19 +225,6 @@ def prisoners_consistency() -> list[Row]:
             )
         rows.append(shown(f"COLA, rate {rate:g}", float(spread.mean()), cola))
     return rows
-
-
-def _higher(value: Any, points: Any, rate: float, order: int) -> tuple[np.ndarray, np.ndarray]:
-    """As `_spread`, and the directions of `order` themselves."""
-
-    def at(params: Any) -> Any:
-        low, high = (
-            HigherOrderLola(rate).of_order(value, (params,), jax.random.key(0), m)[0] for m in (order, order + 1)
-        )
-        return ((low - high) ** 2).sum(), low
-
-    spread, direction = jax.jit(lambda points: jax.lax.map(at, points, batch_size=20))(points)
-    return np.asarray(spread), np.asarray(direction)
 
 
 def _cosine(left: Any, right: Any) -> float:
@@ -331,8 +317,8 @@ def meta_game_cells() -> list[Row]:
         learned = {"maml": (starts, jnp.ones(4))}  # trained with an own rate, played with that of the others
         for names, numbers in cells.items():
             prepare = partial(seat_fitted, learned, {"maml": Maml()}, names)
-            _, rewards = play(env, [learners[n] for n in names], 101, 2048, prepare)
-            means = rewards[:, 2:].mean(axis=(0, 1))  # the first step is not counted
+            _, rewards = play(env, [learners[n] for n in names], 100, 2048, prepare)
+            means = rewards[:, 1:].mean(axis=(0, 1))
             for seat in (0, 1) if names[0] != names[1] else (0,):
                 tolerance = _tolerance(game, numbers[seat], "maml" in names)
                 rows.append(

@@ -288,7 +288,7 @@ def test_the_number_of_states_is_that_of_counts(sizes, states):
 
 
 @pytest.mark.parametrize(
-    ("players", "name"), [(200, "naive"), (12, "lola"), pytest.param(50, "lola", marks=pytest.mark.slow)]
+    ("players", "name"), [(200, "naive"), pytest.param(50, "lola", marks=pytest.mark.slow)]
 )
 def test_many_players_who_share_learn(players, name):
     env = game(players, gift=2 / players)

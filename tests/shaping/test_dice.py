@@ -72,6 +72,7 @@ def test_directions_do_not_know_which_objective_they_are_on(direction):
     agree(sampled, jax.vmap(lambda seat: direction(exact, theta, seat, jax.random.key(0))[0])(seats))
 
 
+@pytest.mark.slow
 def test_the_derivatives_do_not_depend_on_the_critic():
     """A baseline changes the variance, not the mean: here one of large random values."""
     env = envs.make("ipd", players=2, discount=DISCOUNT, horizon=HORIZON)

@@ -94,7 +94,7 @@ def test_without_a_future_the_meta_value_is_the_value():
     np.testing.assert_allclose(found, everybody(Naive(), value, params), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("rivals", ["self", "naive"])
+@pytest.mark.parametrize("rivals", [pytest.param("self", marks=pytest.mark.slow), "naive"])
 def test_the_meta_direction_is_the_gradient_of_the_own_meta_value(rivals):
     """Against other rivals the own seat is always the first of the network's."""
     rule, value, params, _ = critic(meta_discount=0.9, rivals=rivals)

@@ -146,7 +146,8 @@ def test_the_learner_takes_the_golden_step():
     np.testing.assert_allclose(-values, golden["loss_after_20"]["lola"], rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("steps", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.slow
 def test_k_step_lola_is_the_unrolled_definition(steps):
     """The field against a plain loop written from the definition, one player at a time."""
     env = envs.make("ipd", players=3)

@@ -15,7 +15,7 @@ from shaping import Learner, Match
 from shaping.match import joint
 
 GAMES = {"ipd": {"players": 3}, "rock_paper_scissors": {}, "chicken": {}, "bach_or_stravinsky": {}}
-OFTEN = [("naive", "rock_paper_scissors"), ("lola", "ipd"), ("lola", "chicken")]
+OFTEN = [("naive", "rock_paper_scissors"), ("lola", "ipd")]
 CASES = [
     pytest.param(name, game, marks=() if (name, game) in OFTEN else pytest.mark.slow)
     for name in ("naive", "lookahead", "lola")
