@@ -23,6 +23,7 @@ import numpy as np
 
 import envs
 import shaping
+from experiments.cli import avoid_crashing_kernels
 
 PAX_STEPS = {256: {2: 18.3e6, 3: 10.4e6, 4: 10.1e6, 5: 11.0e6}, 65536: {2: 10.6e6, 3: 8.5e6, 4: 6.9e6, 5: 7.0e6}}
 COIN_STEPS = {256: 1.22e6, 4096: 1.13e6, 65536: 1.11e6}  # the faster of Pax and JaxMARL
@@ -180,6 +181,7 @@ def main() -> None:
     parser.add_argument("--json")
     parser.add_argument("--only", default="", help="only cases whose names contain this")
     args = parser.parse_args()
+    avoid_crashing_kernels()
     load, device = os.getloadavg()[0], jax.devices()[0].device_kind
     title = f"{device} ({platform.machine()}, {os.cpu_count()} cores), jax {jax.__version__}"
     print(f"{title}; load average before {load:.2f}; medians of {args.repeats} interleaved runs\n")

@@ -9,20 +9,19 @@ import importlib.util
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from envs.environment import Environment, TimeStep
+from envs.environment import Environment, StepCount, TimeStep
 from envs.registry import did_you_mean
 from envs.validation import require_range
 
 __all__ = [
     "DifferentiableGame",
-    "DifferentiableState",
     "balduzzi",
     "differentiable_game",
     "from_python",
@@ -34,16 +33,6 @@ __all__ = [
 ]
 
 MAX_PLAYERS, MAX_DIM, MIN_BOUND, MAX_BOUND = 64, 4096, 1e-3, 1e6
-
-
-class DifferentiableState(NamedTuple):
-    """State of a differentiable game.
-
-    Attributes:
-        step: int32 scalar, steps taken.
-    """
-
-    step: Int[Array, ""]
 
 
 class DifferentiableGame(Environment):
@@ -126,17 +115,15 @@ class DifferentiableGame(Environment):
         """What the vectors `params` are worth to each player."""
         return self.function(params, **self.constants)
 
-    def reset(self, key: Key[Array, ""]) -> tuple[DifferentiableState, Int[Array, " n"]]:
+    def reset(self, key: Key[Array, ""]) -> tuple[StepCount, Int[Array, " n"]]:
         """Nothing to see; `key` is not used."""
-        return DifferentiableState(jnp.zeros((), jnp.int32)), jnp.zeros(self.players, jnp.int32)
+        return StepCount(jnp.zeros((), jnp.int32)), jnp.zeros(self.players, jnp.int32)
 
-    def step(
-        self, state: DifferentiableState, actions: Float[Array, "n d"], key: Key[Array, ""]
-    ) -> tuple[DifferentiableState, TimeStep]:
+    def step(self, state: StepCount, actions: Float[Array, "n d"], key: Key[Array, ""]) -> tuple[StepCount, TimeStep]:
         """Pay for the vectors `actions`; `key` is not used."""
         reward = self.values(jnp.clip(actions, -self.bound, self.bound))
         obs, ended = jnp.zeros(self.players, jnp.int32), jnp.ones((), bool)
-        return DifferentiableState(state.step + 1), TimeStep(obs, reward, ended, ~ended, {})
+        return StepCount(state.step + 1), TimeStep(obs, reward, ended, ~ended, {})
 
     def statistics(self, obs: Any, action: Any, info: dict[str, Any], valid: Any) -> dict[str, Float[Array, " n"]]:
         """Mean vector."""

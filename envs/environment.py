@@ -8,7 +8,17 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key, Num
 
-__all__ = ["Environment", "TimeStep"]
+__all__ = ["Environment", "StepCount", "TimeStep"]
+
+
+class StepCount(NamedTuple):
+    """State of a game that forgets everything else.
+
+    Attributes:
+        step: int32 scalar, steps taken.
+    """
+
+    step: Int[Array, ""]
 
 
 class TimeStep(NamedTuple):

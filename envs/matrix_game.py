@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -10,23 +10,13 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from envs.environment import Environment, TimeStep
+from envs.environment import Environment, StepCount, TimeStep
 from envs.validation import require_range
 
-__all__ = ["MatrixGame", "MatrixState"]
+__all__ = ["MatrixGame"]
 
 MAX_JOINT_ACTIONS = 2**20
 MAX_PAYOFF = 1e30  # far enough from the largest float32 for sums and products
-
-
-class MatrixState(NamedTuple):
-    """State of a matrix game.
-
-    Attributes:
-        step: int32 scalar, steps taken.
-    """
-
-    step: Int[Array, ""]
 
 
 class MatrixGame(Environment):
@@ -100,18 +90,18 @@ class MatrixGame(Environment):
         """`()`: an observation is one integer."""
         return ()
 
-    def reset(self, key: Key[Array, ""]) -> tuple[MatrixState, Int[Array, " n"]]:
+    def reset(self, key: Key[Array, ""]) -> tuple[StepCount, Int[Array, " n"]]:
         """Everyone observes START; `key` is not used."""
-        return MatrixState(jnp.zeros((), jnp.int32)), jnp.zeros(self.num_players, jnp.int32)
+        return StepCount(jnp.zeros((), jnp.int32)), jnp.zeros(self.num_players, jnp.int32)
 
-    def step(self, state: MatrixState, actions: Int[Array, " n"], key: Key[Array, ""]) -> tuple[MatrixState, TimeStep]:
+    def step(self, state: StepCount, actions: Int[Array, " n"], key: Key[Array, ""]) -> tuple[StepCount, TimeStep]:
         """Pay and show the joint action `actions` `[n]`; `key` is not used."""
         joint = self.joint_index(actions)
         time = state.step + 1
         obs = jnp.zeros_like(actions) if self.horizon == 1 else 1 + self.views(joint, actions)
         reward = jnp.asarray(self.payoffs, float).reshape(self.num_players, -1)[:, joint]
         ended, one_shot = time >= self.horizon, jnp.asarray(self.horizon == 1)
-        return MatrixState(time), TimeStep(obs, reward, ended & one_shot, ended & ~one_shot, {})
+        return StepCount(time), TimeStep(obs, reward, ended & one_shot, ended & ~one_shot, {})
 
     def legal(self, state: Any = None) -> Bool[Array, "n A"]:
         """Which actions each player has, `[n, A]`, the same in every state."""

@@ -10,8 +10,8 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from envs.environment import Environment, TimeStep
-from envs.matrix_game import MAX_PAYOFF, MatrixState
+from envs.environment import Environment, StepCount, TimeStep
+from envs.matrix_game import MAX_PAYOFF
 from envs.validation import require_range
 
 __all__ = ["SymmetricGame"]
@@ -77,18 +77,18 @@ class SymmetricGame(Environment):
         """`()`: an observation is one integer."""
         return ()
 
-    def reset(self, key: Key[Array, ""]) -> tuple[MatrixState, Int[Array, " n"]]:
+    def reset(self, key: Key[Array, ""]) -> tuple[StepCount, Int[Array, " n"]]:
         """Everyone observes START; `key` is not used."""
-        return MatrixState(jnp.zeros((), jnp.int32)), jnp.zeros(self.num_players, jnp.int32)
+        return StepCount(jnp.zeros((), jnp.int32)), jnp.zeros(self.num_players, jnp.int32)
 
-    def step(self, state: MatrixState, actions: Int[Array, " n"], key: Key[Array, ""]) -> tuple[MatrixState, TimeStep]:
+    def step(self, state: StepCount, actions: Int[Array, " n"], key: Key[Array, ""]) -> tuple[StepCount, TimeStep]:
         """Pay and count the joint action `actions` `[n]`; `key` is not used."""
         others = actions.sum() - actions
         time = state.step + 1
         obs = jnp.zeros_like(actions) if self.horizon == 1 else 1 + actions * self.num_players + others
         ended, one_shot = time >= self.horizon, jnp.asarray(self.horizon == 1)
         reward = jnp.asarray(self.payoffs, float)[actions, others]
-        return MatrixState(time), TimeStep(obs, reward, ended & one_shot, ended & ~one_shot, {})
+        return StepCount(time), TimeStep(obs, reward, ended & one_shot, ended & ~one_shot, {})
 
     def dilemma(self, obs: Any) -> Int[Array, " 2"]:
         """Actions 0 and 1."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from flax import struct
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key
 
 from envs.validation import require_choice, require_range
@@ -63,7 +65,7 @@ class Cola(FittedDirection):
         """Weights of the networks, leaves `[n, ...]`; consumes `key`."""
         start_key, draw_key = jax.random.split(key)
         players = jax.tree.leaves(params)[0].shape[0]
-        point = jax.vmap(_flat)(params)
+        point, _ = _rows(params)
         network = self._network(point.shape[1])
         weights = jax.vmap(lambda key: network.init(key, point.ravel()))(jax.random.split(start_key, players))
         schedule = optax.exponential_decay(self.fitting_rate, self.decay_steps, 0.8, staircase=True)
@@ -85,20 +87,15 @@ class Cola(FittedDirection):
 
     def draw(self, params: Params, key: Key[Array, ""], count: int) -> Params:
         """`count` joint parameters, uniform in the box, leaves `[count, n, ...]`; consumes `key`."""
-        leaves, structure = jax.tree.flatten(params)
-        keys = jax.random.split(key, len(leaves))
-        drawn = [
-            jax.random.uniform(k, (count, *leaf.shape), leaf.dtype, -1, 1) for k, leaf in zip(keys, leaves, strict=True)
-        ]
-        return jax.tree.map(lambda leaf: self.radius * leaf, jax.tree.unflatten(structure, drawn))
+        many = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), params)
+        drawn = optax.tree.random_like(key, many, partial(jax.random.uniform, minval=-1, maxval=1))
+        return optax.tree.scale(self.radius, drawn)
 
     def every(self, learned: Any, params: Params) -> Params:
         """What the networks `learned` say to all players, leaves `[n, ...]`."""
-        shape = jax.tree.map(lambda leaf: leaf[0], params)
-        point = jax.vmap(_flat)(params)
+        point, unravel = _rows(params)
         network = self._network(point.shape[1])
-        said = jax.vmap(lambda weights: network.apply(weights, point.ravel()))(learned)
-        return jax.vmap(lambda row: _unflat(shape, row))(said)
+        return jax.vmap(lambda weights: unravel(network.apply(weights, point.ravel())))(learned)
 
     def __call__(
         self, value: Value, params: Params, seat: Int[Array, ""], key: Key[Array, ""], learned: Any = None
@@ -122,17 +119,10 @@ def inconsistency(rate: Any, value: Value, params: Params, every: Any) -> Float[
         return take_seat(value(put_seat(moved, seat, joint), key), seat)
 
     reply = jax.vmap(lambda seat: take_seat(jax.grad(replied)(params, seat), seat))(jnp.arange(players))
-    return ((jax.vmap(_flat)(every(params)) - jax.vmap(_flat)(reply)) ** 2).sum()
+    return optax.tree.norm(optax.tree.sub(every(params), reply), squared=True)
 
 
-def _flat(tree: Any) -> Float[Array, " d"]:
-    return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])
-
-
-def _unflat(shape: Any, row: Float[Array, " d"]) -> Any:
-    leaves, structure = jax.tree.flatten(shape)
-    ends = [0]
-    for leaf in leaves:
-        ends.append(ends[-1] + leaf.size)
-    parts = [row[a:b].reshape(leaf.shape) for a, b, leaf in zip(ends, ends[1:], leaves, strict=False)]
-    return jax.tree.unflatten(structure, parts)
+def _rows(params: Params) -> tuple[Float[Array, "n d"], Callable[[Any], Any]]:
+    """Everybody's parameters as vectors, and the way back for one of them."""
+    _, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], params))
+    return jax.vmap(lambda own: ravel_pytree(own)[0])(params), unravel

@@ -96,7 +96,4 @@ class Maml(FittedDirection):
         return jax.tree.map(lambda leaf: learned[1] * leaf, Naive()(value, params, seat, key))
 
     def _draw(self, params: Params, key: Key[Array, ""]) -> Params:
-        leaves, structure = jax.tree.flatten(params)
-        keys = jax.random.split(key, len(leaves))
-        drawn = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
-        return jax.tree.map(lambda leaf: self.start_std * leaf, jax.tree.unflatten(structure, drawn))
+        return optax.tree.scale(self.start_std, optax.tree.random_like(key, params))

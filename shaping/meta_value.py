@@ -168,12 +168,8 @@ class _Training:
         """One round: fresh parameters, discounts and signs, then ten updates on the way that they lead."""
         rule, batch = self.rule, self.rule.fitting_batch
         keys = jax.random.split(key, 5)
-        leaves, structure = jax.tree.flatten(self.shapes)
-        drawn = [
-            rule.start_std * jax.random.normal(k, (batch, *leaf.shape), leaf.dtype)
-            for k, leaf in zip(jax.random.split(keys[0], len(leaves)), leaves, strict=True)
-        ]
-        params = jax.tree.unflatten(structure, drawn)
+        many = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((batch, *leaf.shape), leaf.dtype), self.shapes)
+        params = optax.tree.scale(rule.start_std, optax.tree.random_like(keys[0], many))
         guide = self.discounts(keys[1])
         signs = 1 - 2.0 * jax.random.bernoulli(keys[2], rule.flips, (batch, self.players, rule.width))
 

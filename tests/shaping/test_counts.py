@@ -287,9 +287,7 @@ def test_the_number_of_states_is_that_of_counts(sizes, states):
     assert float(chain.min()) > -1e-6
 
 
-@pytest.mark.parametrize(
-    ("players", "name"), [(200, "naive"), pytest.param(50, "lola", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("players", "name"), [(200, "naive"), pytest.param(50, "lola", marks=pytest.mark.slow)])
 def test_many_players_who_share_learn(players, name):
     env = game(players, gift=2 / players)
     match = Match.of(env, [shaping.make(name)] * players, share=True)
