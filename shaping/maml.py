@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -33,6 +34,8 @@ class Maml(FittedDirection):
         fitting_horizon: steps of naive learning in each.
         fitting_batch: others drawn for each.
         fitting_rate: rate of Adam.
+        fitting_clip: norm to which the gradient of each lifetime is clipped. Without it, a few in which learning is
+            chaotic, with gradients a thousand times those of the others, hide all the rest.
         start_std: standard deviation of the others' parameters, and of the first start.
     """
 
@@ -43,6 +46,7 @@ class Maml(FittedDirection):
     fitting_horizon: int = struct.field(default=100, pytree_node=False)
     fitting_batch: int = struct.field(default=64, pytree_node=False)
     fitting_rate: float = 0.01
+    fitting_clip: float = 1.0
     start_std: float = 1.0
 
     def __post_init__(self) -> None:
@@ -51,6 +55,7 @@ class Maml(FittedDirection):
             require_range(name, getattr(self, name), 0.0)
         for name in ("fitting_horizon", "fitting_batch"):
             require_range(name, getattr(self, name), 1, whole=True)
+        require_range("fitting_clip", self.fitting_clip, 1e-8)
         require_range("fitting_steps", self.fitting_steps, 0, whole=True)
 
     def fit(self, value: Value, params: Params, key: Key[Array, ""]) -> Any:
@@ -71,15 +76,19 @@ class Maml(FittedDirection):
 
             return jax.lax.scan(jax.checkpoint(learn), joint, None, self.fitting_horizon)[1].mean()
 
-        def loss(learned: tuple[Any, Any], key: Key[Array, ""]) -> Float[Array, ""]:
-            others = jax.vmap(lambda key: self._draw(params, key))(jax.random.split(key, self.fitting_batch))
-            own, ratio = learned
-            held = (own, ratio if self.learn_rate else jax.lax.stop_gradient(ratio))
-            return -jax.vmap(lambda joint: lifetime(held, joint))(others).mean()
+        def descent(learned: tuple[Any, Any], key: Key[Array, ""]) -> tuple[Any, Any]:
+            """That of one lifetime; none where it overflows."""
+            slope = jax.grad(lambda learned: -lifetime(learned, self._draw(params, key)))(learned)
+            slope = slope if self.learn_rate else (slope[0], jnp.zeros_like(slope[1]))
+            norm = optax.tree.norm(slope)
+            scale = jnp.minimum(1.0, self.fitting_clip / jnp.maximum(norm, 1e-30))
+            return jax.tree.map(lambda leaf: jnp.where(jnp.isfinite(norm), scale * leaf, 0.0), slope)
 
         def improve(carry: tuple[Any, Any], index: Int[Array, ""]) -> tuple[tuple[Any, Any], None]:
             learned, state = carry
-            step, state = optimizer.update(jax.grad(loss)(learned, jax.random.fold_in(draw_key, index)), state)
+            keys = jax.random.split(jax.random.fold_in(draw_key, index), self.fitting_batch)
+            slope = jax.tree.map(lambda leaf: leaf.mean(axis=0), jax.vmap(partial(descent, learned))(keys))
+            step, state = optimizer.update(slope, state)
             return (optax.apply_updates(learned, step), state), None
 
         learned = own, jnp.asarray(self.first_ratio, float)

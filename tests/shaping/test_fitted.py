@@ -72,6 +72,25 @@ def test_a_trained_start_is_better_than_where_training_began():
     assert welfare(40) > welfare(0) + 0.1
 
 
+@pytest.mark.slow
+def test_a_trained_start_makes_naive_learners_cooperate():
+    """Clipped, the gradients of chaotic lifetimes do not hide the others: without, it stays at -1.97."""
+    game = envs.make("ipd2")
+    rule = Maml(learn_rate=True, first_ratio=0.5, fitting_steps=400, fitting_batch=32)
+    (start,), ratio = jax.jit(lambda key: rule.fit(values_of(game), (jnp.zeros((2, 5, 1)),), key))(KEY)
+    step = jnp.array([ratio, 1.0])[:, None, None]
+
+    def life(other):
+        def move(joint, _):
+            joint += step * everybody(Naive(), values_of(game), (joint,))
+            return joint, Exact("per_step").value(game, joint)[0]
+
+        return jax.lax.scan(move, jnp.stack([start, other]), None, 100)[1].mean()
+
+    others = jax.random.normal(jax.random.key(9), (256, 5, 1))
+    assert float(jax.jit(jax.vmap(life))(others).mean()) > -1.3
+
+
 def test_a_learned_rate_scales_the_naive_direction():
     value, params = values_of(envs.make("ipd2")), (jax.random.normal(KEY, (2, 5, 1)),)
     found = everybody(Maml(), value, params, (None, 0.5))
