@@ -204,6 +204,21 @@ def test_what_was_learned_before_play_stays_with_the_state(name):
     assert float(jnp.abs(moved).max()) > 1e-6
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rivals", ["self", "naive", "lola"])
+def test_meta_values_of_three_players(rivals):
+    """Any other player's features enter alike, so the order of the others does not matter."""
+    game, rule = envs.make("ipd", players=3), MetaValue(rivals=rivals, **FITTED["meva"])
+    value, params = values_of(game), (jax.random.normal(KEY, (3, 9, 1)),)
+    weights = jax.jit(lambda key: rule.fit(value, params, key))(KEY)
+    moved = everybody(rule, value, params, weights)
+    assert np.isfinite(moved).all()
+    assert (np.abs(moved).max(axis=(1, 2)) > 1e-6).all()
+    straight = rule.later(weights, params, jnp.full(3, 0.5))
+    crossed = rule.later(weights, (params[0][jnp.array([0, 2, 1])],), jnp.full(3, 0.5))
+    np.testing.assert_allclose(straight[0], crossed[0], rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", FITTED)
 def test_fitted_learners_need_joint_actions(name):
     with pytest.raises(ValueError, match="not defined where players are counted"):
