@@ -80,6 +80,11 @@ class GradientLearner(NetworkLearner):
         """Raise unless objective and network are defined on `env`."""
         self.objective.check(env)
         self.network.check(env)
+        if isinstance(self.direction, FittedDirection) and not isinstance(self.objective, Exact):
+            raise ValueError(
+                f"direction = {type(self.direction).__name__} learns from exact values before play: expected objective ="
+                f" Exact, not {type(self.objective).__name__}"
+            )
         if self.tables and isinstance(env, SymmetricGame) and not self.direction.grouped:
             name = type(self.direction).__name__
             raise ValueError(
@@ -94,7 +99,7 @@ class GradientLearner(NetworkLearner):
         """Fresh parameters and a fresh optimiser; consumes `key`."""
         params, learned = self.network.init(env, key), ()
         if isinstance(self.direction, FittedDirection):
-            assert isinstance(self.objective, Exact), "fitted directions come with the exact objective"
+            assert isinstance(self.objective, Exact), "checked"
             value = partial(_value, self.objective, env)
             alike = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (env.num_players, *leaf.shape)), (params,))
             learned = self.direction.fit(value, alike, jax.random.fold_in(key, 1))

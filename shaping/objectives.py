@@ -146,8 +146,9 @@ class Exact(Objective):
             return
         sizes = groups_of(match)[0].sizes
         if (states := math.prod(size + 1 for size in sizes)) > MAX_COUNTS:
+            shown = ", ".join([*map(str, sizes[:6]), *(["..."] if len(sizes) > 6 else [])])
             raise ValueError(
-                f"{len(sizes)} groups of {', '.join(map(str, sizes))} players have {states} counts, the exact "
+                f"{len(sizes)} groups of {shown} players have {states} counts, the exact "
                 f"objective takes {MAX_COUNTS}: expected fewer groups, such as equal learners with --share True"
             )
 

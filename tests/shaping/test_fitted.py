@@ -7,10 +7,11 @@ import pytest
 
 import envs
 import shaping
-from shaping import Exact, Lola, Match, Naive
+from shaping import Dice, Exact, GradientLearner, Lola, Match, Naive
 from shaping.cola import Cola, inconsistency
 from shaping.maml import Maml
 from shaping.meta_value import MetaValue, _orthogonal, _Training
+from shaping.networks import LogitTable
 
 KEY = jax.random.key(0)
 
@@ -223,3 +224,9 @@ def test_meta_values_of_three_players(rivals):
 def test_fitted_learners_need_joint_actions(name):
     with pytest.raises(ValueError, match="not defined where players are counted"):
         shaping.make(name).check(envs.make("ipd", players=4, observe="counts"))
+
+
+def test_fitted_directions_need_exact_values():
+    learner = GradientLearner(objective=Dice(), direction=Maml(), network=LogitTable())
+    with pytest.raises(ValueError, match="Maml learns from exact values before play: expected objective = Exact"):
+        learner.check(envs.make("ipd"))
