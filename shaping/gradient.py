@@ -82,8 +82,8 @@ class GradientLearner(NetworkLearner):
         self.network.check(env)
         if isinstance(self.direction, FittedDirection) and not isinstance(self.objective, Exact):
             raise ValueError(
-                f"direction = {type(self.direction).__name__} learns from exact values before play: expected objective ="
-                f" Exact, not {type(self.objective).__name__}"
+                f"direction = {type(self.direction).__name__} learns from exact values before play: expected "
+                f"objective = Exact, not {type(self.objective).__name__}"
             )
         if self.tables and isinstance(env, SymmetricGame) and not self.direction.grouped:
             name = type(self.direction).__name__
