@@ -78,7 +78,7 @@ def factor(what: str, published: float, ours: float, ratio: float) -> Row:
 
 def at_least(what: str, published: float | str, ours: float, least: float) -> Row:
     """A row whose number should be `least` or more."""
-    return Row(what, published, float(ours), f"≥ {least:g}", bool(ours >= least))
+    return Row(what, published, float(ours), f"≥ {least:.3g}", bool(ours >= least))
 
 
 def shown(what: str, ours: float | str, published: float | str | None = None) -> Row:
@@ -161,8 +161,12 @@ def _number(value: float | str | None) -> str:
     return f"{value:.0f}" if value == round(value) and abs(value) < 1e6 else f"{value:.4g}"
 
 
+def _effort(result: dict[str, Any]) -> str:
+    return f"{result['seeds']} seed{'' if result['seeds'] == 1 else 's'}, {result['seconds']:.0f} s."
+
+
 def _table(experiment: Experiment, result: dict[str, Any]) -> Table:
-    caption = f"{result['setting']} {result['seeds']} seeds, {result['seconds']:.0f} s."
+    caption = f"{result['setting']} {_effort(result)}"
     table = Table(title=experiment.title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.title_justify = table.caption_justify = "left"
     for place, heading in enumerate(HEADINGS):
@@ -176,7 +180,7 @@ def _markdown(module: Any, results: list[tuple[Experiment, dict[str, Any]]]) -> 
     lines = [module.INTRODUCTION.strip()]
     for experiment, result in results:
         lines += ["", f"## {experiment.title}", "", result["setting"], ""]
-        lines += [f"{result['seeds']} seeds, {result['seconds']:.0f} s. `--only {experiment.name}`", ""]
+        lines += [f"{_effort(result)} `--only {experiment.name}`", ""]
         lines += ["| " + " | ".join(HEADINGS) + " |", "|---|---:|---:|---|---|"]
         lines += ["| " + " | ".join(_cells(row)) + " |" for row in result["rows"]]
     return "\n".join(lines) + "\n"

@@ -401,7 +401,7 @@ def many_look_aheads() -> list[Row]:
             learner = GradientLearner(LogitTable(), Exact("per_step"), rule, 0.005, "adamw")
             _, rewards = play(game, [learner] * 2, 3000, 64)
             means[p] = float(rewards[:, -1].mean())
-        what = f"{count} look-ahead steps: mean reward, all C is 1"
+        what = f"{count} look-ahead step{'' if count == 1 else 's'}: mean reward, all C is 1"
         if weight == 1:
             rows.append(at_least(what, "co-operates", means[1.0], 0.75))
             continue
@@ -478,7 +478,7 @@ def many_players() -> list[Row]:
             gain = (np.asarray(program(keys)).mean(axis=1) - 1) / (best - 1)
             above = int((gain > 0.5).sum())
             ours = f"median {np.median(gain):.2f}, above a half in {above} of {seeds}"
-            rows.append(shown(f"n = {players}, {label}, {steps} steps, {seeds} seeds", ours))
+            rows.append(shown(f"n = {players}, {label}, {steps} steps, {seeds} seed{'' if seeds == 1 else 's'}", ours))
     return rows
 
 
