@@ -191,7 +191,8 @@ def main() -> None:
     print("| case | per second | spread | reference | ratio | first call, s |\n|---|---|---|---|---|---|")
     for row in rows:
         reference, ratio = (f"{row['reference']:,.0f}", f"{row['ratio']:.1f}") if row["reference"] else ("", "")
-        cells = (row["case"], f"{row['per_s']:,.0f}", f"{row['spread']:.0%}", reference, ratio, f"{row['first_s']:.1f}")
+        rate = f"{row['per_s']:,.0f}" if row["per_s"] >= 100 else f"{row['per_s']:.3g}"
+        cells = (row["case"], rate, f"{row['spread']:.0%}", reference, ratio, f"{row['first_s']:.1f}")
         print(f"| {' | '.join(cells)} |")
     if args.json:
         Path(args.json).write_text(json.dumps({"machine": title, "load": load, "rows": rows}, indent=2))
