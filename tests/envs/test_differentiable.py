@@ -243,7 +243,7 @@ def test_lola_of_three_players_in_the_tandem_game():
     np.testing.assert_allclose(found, 2 - 2 * moved * (1 - 4 * rate), rtol=1e-5)
 
 
-@pytest.mark.parametrize("names", [("ppo", "lola_dice"), ("ppo", "ppo")])
+@pytest.mark.parametrize("names", [pytest.param(("ppo", "lola_dice"), marks=pytest.mark.slow), ("ppo", "ppo")])
 def test_learners_that_sample_play_it(names):
     env = envs.make("tandem")
     match = Match.of(env, [shaping.make(name) for name in names], batch=8)

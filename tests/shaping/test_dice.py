@@ -106,6 +106,7 @@ def test_every_look_ahead_step_and_the_outer_value_play_fresh_episodes():
     np.testing.assert_allclose(noise.var(), 3 + 1, rtol=0.06)
 
 
+@pytest.mark.slow
 def test_fixed_strategies_take_part_and_stand_still():
     """Beside tit-for-tat the joint parameters have a form of their own for it, without leaves."""
     env = envs.make("ipd", players=3, horizon=6)

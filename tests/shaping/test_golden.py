@@ -81,7 +81,7 @@ def test_losses(game):
     np.testing.assert_allclose(-values, golden["losses"], rtol=0, atol=1e-8)
 
 
-QUICK = ("nl", "la", "lola0", "lola", "lola_exact1", "la_exact1"), ("ipd2_relative", "mp3_jordan", "tandem")
+QUICK = ("nl", "lola0", "lola", "lola_exact1"), ("ipd2_relative", "mp3_jordan", "tandem")
 CASES = [
     pytest.param(game, name, marks=() if name in QUICK[0] or game in QUICK[1] else pytest.mark.slow)
     for game in GOLDEN
@@ -116,7 +116,7 @@ def test_gradients_in_single_precision(game, name):
         np.testing.assert_allclose(-got, golden[name], rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", ["nl", "lola"])
+@pytest.mark.parametrize("name", [pytest.param("nl", marks=pytest.mark.slow), "lola"])
 @pytest.mark.parametrize("game", GOLDEN)
 def test_losses_after_20_steps(game, name):
     golden = GOLDEN[game]

@@ -90,9 +90,11 @@ def test_every_learner_fits_or_says_why_not(game):
 
 
 WITH_VALUES = ("ipd", "tandem", "counts")
-QUICK = {("coin_game", "ppo"), ("rock_paper_scissors", "loqa")}  # ipd aside
+QUICK = {("coin_game", "ppo"), ("rock_paper_scissors", "loqa")} | {
+    ("ipd", name) for name in SAMPLED if name != "pola_dice"
+}
 FITTING = [
-    pytest.param(game, name, marks=() if game == "ipd" or (game, name) in QUICK else pytest.mark.slow)
+    pytest.param(game, name, marks=() if (game, name) in QUICK else pytest.mark.slow)
     for game in ENVIRONMENTS
     for name in SAMPLED
     if name not in REFUSED[game]

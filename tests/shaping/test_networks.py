@@ -58,7 +58,7 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("case", NETWORKS)
+@pytest.mark.parametrize("case", [pytest.param(c, marks=pytest.mark.slow) if c == "cnn" else c for c in NETWORKS])
 def test_an_unroll_is_its_steps(case):
     network, game, fields = NETWORKS[case]
     env = envs.make(game, **fields)
