@@ -146,6 +146,7 @@ def test_a_run_is_never_overwritten(small_run, tmp_path, capsys):
     assert "is not empty" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_without_out_runs_are_numbered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
@@ -174,6 +175,7 @@ def test_resume_of_a_finished_run_says_so(small_run, capsys):
     assert (small_run / "config.yaml").read_text() == before
 
 
+@pytest.mark.slow
 def test_resume_of_a_run_killed_before_its_first_checkpoint_starts_over(small_run, tmp_path, capsys):
     out = tmp_path / "run"
     assert main([*SMALL, "--out", str(out)]) == 0
@@ -225,6 +227,7 @@ def test_checkpoints_are_written_on_the_way(tmp_path, monkeypatch):
     assert len(saved) > 3
 
 
+@pytest.mark.slow
 def test_resume_drops_metrics_after_the_checkpoint_and_a_torn_line(tmp_path):
     out = tmp_path / "run"
     assert main([*SMALL, "--steps", "4", "--out", str(out)]) == 0
@@ -331,6 +334,7 @@ def test_two_processes_do_not_share_a_run(small_run, capsys):
     assert "another process is working in it" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_damaged_line_of_metrics_is_named(tmp_path, capsys):
     out = tmp_path / "run"
     assert main([*SMALL, "--steps", "2", "--out", str(out)]) == 0
@@ -339,6 +343,7 @@ def test_a_damaged_line_of_metrics_is_named(tmp_path, capsys):
     assert "line 1 is damaged" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_names_and_paths_are_not_markup(tmp_path, capsys):
     game = {"payoffs": [[[1, 2], [3, 4]], [[1, 2], [3, 4]]], "actions": [["[red]x[/red]", "[/b]"]] * 2}
     path, out = tmp_path / "game.json", tmp_path / "[bold] run"
@@ -409,6 +414,7 @@ def test_wandb_online_without_an_account_is_a_clear_error(tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_seeds_are_spread_over_the_devices():
     code = (
         "from experiments.config import parse; from experiments.sides import build_sides; import sys\n"
