@@ -438,6 +438,24 @@ def test_programs_are_cached_between_processes(tmp_path):
     assert found[0] == found[1], "the second process compiled again"
 
 
+def test_crashing_kernels_are_avoided_beside_other_flags(monkeypatch):
+    from experiments.cli import avoid_crashing_kernels
+
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.10.2")
+    chosen = "--xla_cpu_experimental_ynn_fusion_type=dot"
+    for given in ("", "--xla_force_host_platform_device_count=3", chosen):
+        monkeypatch.setenv("XLA_FLAGS", given)
+        avoid_crashing_kernels()
+        avoid_crashing_kernels()
+        assert os.environ["XLA_FLAGS"].startswith(given)
+        assert os.environ["XLA_FLAGS"].count("ynn_fusion_type") == 1
+    assert os.environ["XLA_FLAGS"] == chosen
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.11.2")
+    monkeypatch.setenv("XLA_FLAGS", "")
+    avoid_crashing_kernels()
+    assert os.environ["XLA_FLAGS"] == ""
+
+
 def test_readme_commands_parse():
     """Every `python run.py` line of the README is accepted up to building what it names."""
     from experiments.config import build_environment, build_learners, parse, seat_names

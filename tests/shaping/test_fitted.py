@@ -73,6 +73,15 @@ def test_a_trained_start_is_better_than_where_training_began():
     assert welfare(40) > welfare(0) + 0.1
 
 
+def test_a_start_is_paid_before_its_first_step():
+    """Of one step the only reward is that of the start, so a learned rate has nothing to learn from."""
+    value, params = values_of(envs.make("ipd2")), (jnp.zeros((2, 5, 1)),)
+    for horizon, moves in ((1, False), (2, True)):
+        rule = Maml(learn_rate=True, first_ratio=0.5, fitting_steps=3, fitting_horizon=horizon, fitting_batch=2)
+        _, ratio = jax.jit(lambda key, rule=rule: rule.fit(value, params, key))(KEY)
+        assert (ratio != 0.5) == moves
+
+
 @pytest.mark.slow
 def test_a_trained_start_makes_naive_learners_cooperate():
     """Clipped, the gradients of chaotic lifetimes do not hide the others: without, it stays at -1.97."""
