@@ -40,12 +40,14 @@ class Recipe:
 
     Attributes:
         factory: `"module:attribute"` of a dataclass or function.
-        components: parameter of the factory → `"module:attribute"` of what fills it.
+        components: parameter of the factory → `"module:attribute"` of what fills it; "a.b" fills the parameter b of
+            the component that fills a.
         spread: the component that returns a mapping of several of the factory's parameters.
         described_by: whose docstring describes the name; `spread` or the factory by default.
         about: line and source that replace that description.
         preset: parameters whose default differs from the one in the source.
         fixed: parameters that make the name what it is, and so are none of its own.
+        tags: what else is to be known of it without importing it.
     """
 
     factory: str
@@ -55,11 +57,12 @@ class Recipe:
     about: tuple[str, str] | None = None
     preset: dict[str, Any] = field(default_factory=dict)
     fixed: dict[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
 
     @property
-    def sources(self) -> list[str]:
-        """All `"module:attribute"` paths, the factory first."""
-        return [self.factory, *self.components.values(), *([self.spread] if self.spread else [])]
+    def sources(self) -> dict[str, str]:
+        """Slot → `"module:attribute"`: "" for the factory, the components' own, "*" for the spread one."""
+        return {"": self.factory, **self.components, **({"*": self.spread} if self.spread else {})}
 
 
 class Registry:
@@ -73,6 +76,10 @@ class Registry:
         """All registered names, in the order of registration."""
         return list(self._recipes)
 
+    def tags(self, name: str) -> tuple[str, ...]:
+        """The tags of `name`; raises as `parameters`."""
+        return self._recipe(name).tags
+
     def parameters(self, name: str) -> dict[str, Parameter]:
         """The hyper-parameters of `name`, without importing what they belong to.
 
@@ -81,10 +88,10 @@ class Registry:
         """
         recipe = self._recipe(name)
         found: dict[str, Parameter] = {}
-        for source in recipe.sources:
-            filled = recipe.components if source == recipe.factory else ()
+        for slot, source in recipe.sources.items():
             for parameter in read_parameters(source):
-                if parameter.name not in filled and parameter.name not in _spread_names(recipe, source):
+                filled = parameter.name in _below(recipe.components, slot)
+                if not filled and parameter.name not in _spread_names(recipe, source):
                     found.setdefault(parameter.name, parameter)
         for key, value in recipe.preset.items():
             found[key] = replace(found[key], default=value)
@@ -111,14 +118,15 @@ class Registry:
                 raise ValueError(f"{self.kind} {name!r} has no parameter {key!r}{did_you_mean(key, known)}")
         values = {**recipe.preset, **values, **recipe.fixed}
 
-        def build(source: str, **filled: Any) -> Any:
-            mine = [p.name for p in read_parameters(source) if p.name in values and p.name not in filled]
-            return _load(source)(**{name: values[name] for name in mine}, **filled)
+        def build(slot: str, source: str, **filled: Any) -> Any:
+            parts = {
+                name: build(inner, recipe.components[inner]) for name, inner in _below(recipe.components, slot).items()
+            }
+            parts |= filled
+            mine = [p.name for p in read_parameters(source) if p.name in values and p.name not in parts]
+            return _load(source)(**{name: values[name] for name in mine}, **parts)
 
-        parts = {slot: build(source) for slot, source in recipe.components.items()}
-        if recipe.spread:
-            parts |= build(recipe.spread)
-        return build(recipe.factory, **parts)
+        return build("", recipe.factory, **(build("*", recipe.spread) if recipe.spread else {}))
 
     def _recipe(self, name: str) -> Recipe:
         if name not in self._recipes:
@@ -153,6 +161,11 @@ def read_parameters(source: str) -> tuple[Parameter, ...]:
         Parameter(name, ast.unparse(kind) if kind else "str", _default(value), helps.get(name, ""))
         for name, kind, value in pairs
     )
+
+
+def _below(components: dict[str, str], slot: str) -> dict[str, str]:
+    """Parameters of what is in `slot` ("" for the factory) that components fill → their slots."""
+    return {inner.rpartition(".")[2]: inner for inner in components if inner.rpartition(".")[0] == slot}
 
 
 def _spread_names(recipe: Recipe, source: str) -> tuple[str, ...]:

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from shaping.conventions import CONVENTIONS, Convention
     from shaping.dice import Dice
     from shaping.directions import Direction, Lola, Naive, Pola
-    from shaping.evaluation import Outcome, outcome
+    from shaping.evaluation import Outcome, outcome, trial_or_look, trial_outcome
     from shaping.frozen import Frozen
     from shaping.gradient import GradientLearner
     from shaping.learner import Context, Learner, Trajectory
-    from shaping.match import Match, episode, init, joint, policies, split, step, trial
+    from shaping.match import Match, begin, episode, init, joint, policies, split
     from shaping.objectives import Exact, ExactOutcome, exact_outcome
+    from shaping.trials import inner_episodes, step, trial
 
 __all__ = [
     "CONVENTIONS",
@@ -40,9 +41,11 @@ __all__ = [
     "Outcome",
     "Pola",
     "Trajectory",
+    "begin",
     "episode",
     "exact_outcome",
     "init",
+    "inner_episodes",
     "joint",
     "make",
     "names",
@@ -51,6 +54,8 @@ __all__ = [
     "split",
     "step",
     "trial",
+    "trial_or_look",
+    "trial_outcome",
 ]
 
 
@@ -65,9 +70,27 @@ def _gradient_learner(
     return Recipe("shaping.gradient:GradientLearner", components=parts, **{"described_by": direction, **recipe})
 
 
-def _actor_critic(line: str, source: str, estimator: str = "Gae", **preset: Any) -> Recipe:
-    parts = {"network": "shaping.networks:ActorCriticNetwork", "estimator": f"shaping.advantages:{estimator}"}
-    return Recipe("shaping.actor_critic:ActorCritic", components=parts, about=(line, source), preset=preset)
+def _actor_critic(
+    line: str,
+    source: str,
+    estimator: str = "Gae",
+    wrapper: str | None = None,
+    span: str = "episode",
+    network: str = "networks:ActorCriticNetwork",
+    **preset: Any,
+) -> Recipe:
+    factory = "shaping.actor_critic:ActorCritic"
+    parts = {"network": f"shaping.{network}", "estimator": f"shaping.advantages:{estimator}"}
+    if wrapper:
+        parts = {"learner": factory} | {f"learner.{name}": source for name, source in parts.items()}
+        factory = f"shaping.{wrapper}"
+    tags = ("shaper",) if span == "trial" else ()
+    return Recipe(factory, components=parts, about=(line, source), preset=preset, fixed={"span": span}, tags=tags)
+
+
+def _evolution(line: str, source: str, network: str = "networks:ActorCriticNetwork", **recipe: Any) -> Recipe:
+    parts = {"network": f"shaping.{network}"}
+    return Recipe("shaping.evolution:Evolution", components=parts, about=(line, source), tags=("shaper",), **recipe)
 
 
 def _strategy(name: str, about: tuple[str, str] | None = None, **recipe: Any) -> Recipe:
@@ -122,7 +145,23 @@ REGISTRY = Registry(
         "sga": _gradient_learner("dynamics:SymplecticAdjustment"),
         "cgd": _gradient_learner("dynamics:CompetitiveGradient"),
         "cola": _gradient_learner("cola:Cola"),
-        "maml": _gradient_learner("maml:Maml", fixed={"initial_std": 1.0}),
+        "maml": _gradient_learner("maml:Maml", fixed={"initial_std": 1.0, "through": "all"}),
+        "meta_mapg": _gradient_learner(
+            "maml:Maml",
+            about=(
+                "Meta-MAPG on exact values: begin where naive learning leads far, through everybody's learning.",
+                "Kim et al. 2021, arXiv 2011.00382",
+            ),
+            fixed={"initial_std": 1.0, "through": "all"},
+        ),
+        "meta_pg": _gradient_learner(
+            "maml:Maml",
+            about=(
+                "Meta-PG on exact values: begin where naive learning leads far, the others' learning taken as given.",
+                "Al-Shedivat et al. 2018, arXiv 1710.03641",
+            ),
+            fixed={"initial_std": 1.0, "through": "own"},
+        ),
         "meva": _gradient_learner("meta_value:MetaValue"),
         "lss": _gradient_learner("dynamics:LocalSymplecticSurgery"),
         "lola_dice": _gradient_learner(
@@ -163,6 +202,20 @@ REGISTRY = Registry(
             **PPO,
             memory_size=16,
         ),
+        "pax_ppo_gru": _actor_critic(
+            "PPO with the memory, the numbers and, by switches, the defects of the naive learners of arXiv 2312.12564.",
+            "Souly et al. 2023, arXiv 2312.12564, code",
+            wrapper="as_published:AsPublished",
+            learning_rate=3e-4,
+            epochs=4,
+            minibatches=10,
+            clip=0.2,
+            entropy=0.1,
+            memory_size=16,
+            heads="constant",
+            gradient="one_step",
+            value_units="sum",
+        ),
         "advantage_alignment": _actor_critic(
             "Advantage Alignment: reinforce what is good for those after whom one has done well.",
             "Duque et al. 2025, arXiv 2406.14662",
@@ -173,6 +226,57 @@ REGISTRY = Registry(
             "Learning with opponent Q-learning awareness: the others are taken to act on their action values.",
             "Aghajohari et al. 2024, arXiv 2405.01035",
             "OpponentQ",
+        ),
+        "shaper": _evolution(
+            "SHAPER: a gated recurrent policy whose memory outlives the inner episodes of a trial; by evolution.",
+            "Khan et al. 2024, arXiv 2312.12568; Souly et al. 2023, arXiv 2312.12564",
+            preset={"memory_size": 16},
+        ),
+        "shaper_ppo": _actor_critic(
+            "SHAPER by proximal policy optimisation over the whole trial instead of evolution.",
+            "Khan et al. 2024, arXiv 2312.12568; Schulman et al. 2017, arXiv 1707.06347",
+            span="trial",
+            epochs=4,
+            clip=0.2,
+            memory_size=16,
+            discount=0.99,
+            gradient="one_step",
+        ),
+        "mfos_ppo": _actor_critic(
+            "M-FOS, gated, by proximal policy optimisation over the whole trial.",
+            "Lu et al. 2022, arXiv 2205.01447",
+            network="gated:GatedNetwork",
+            span="trial",
+            epochs=4,
+            clip=0.2,
+            discount=0.995,
+            gradient="one_step",
+        ),
+        "coala_pg": _actor_critic(
+            "COALA-PG: policy gradient that credits what is done with what rivals learn from it, in all environments.",
+            "Meulemans et al. 2025, arXiv 2410.18636",
+            "Coala",
+            span="trial",
+            epochs=4,
+            minibatches=2,
+            clip=0.2,
+            memory_size=32,
+            learning_rate=3e-4,
+            max_grad_norm=1.0,
+            gradient="one_step",
+        ),
+        "mfos_exact": Recipe(
+            "shaping.mfos:Mfos", components={"network": "shaping.networks:LogitTable"}, tags=("shaper", "exact")
+        ),
+        "mfos": _evolution(
+            "M-FOS: a policy that forgets between inner episodes, gated by a memory that does not; by evolution.",
+            "Lu et al. 2022, arXiv 2205.01447; Khan et al. 2024, arXiv 2312.12568",
+            "gated:GatedNetwork",
+        ),
+        "good_shepherd": _evolution(
+            "Good Shepherd: a policy without memory that shapes those who learn beside it; by evolution.",
+            "Balaguer et al. 2022, arXiv 2202.10135",
+            preset={"torso": "mlp", "memory_size": 0},
         ),
         "q_learning": Recipe("shaping.q_learning:QLearning"),
         "always_cooperate": _strategy(
@@ -244,8 +348,9 @@ _LAZY = {
     "shaping.frozen": ("Frozen",),
     "shaping.gradient": ("GradientLearner",),
     "shaping.learner": ("Context", "Learner", "Trajectory"),
-    "shaping.match": ("Match", "episode", "init", "joint", "policies", "split", "step", "trial"),
-    "shaping.evaluation": ("Outcome", "outcome"),
+    "shaping.match": ("Match", "begin", "episode", "init", "joint", "policies", "split"),
+    "shaping.trials": ("inner_episodes", "step", "trial"),
+    "shaping.evaluation": ("Outcome", "outcome", "trial_or_look", "trial_outcome"),
     "shaping.objectives": ("Exact", "ExactOutcome", "exact_outcome"),
 }
 

@@ -14,7 +14,7 @@ from envs import Environment
 from envs.validation import require_choice, require_range
 from shaping.advantages import Advantages, per_step
 from shaping.distributions import entropy, log_probability, sample_action
-from shaping.learner import Context
+from shaping.learner import Context, Trajectory
 from shaping.networks import ActorCriticNetwork, NetworkLearner, NetworkState
 
 __all__ = ["ActorCritic"]
@@ -35,6 +35,24 @@ class Sample(NamedTuple):
     memory: Any
 
 
+def of_trial(told: Trajectory) -> Trajectory:
+    """The trajectories of a trial, leaves `[P, R, M, T, B, ...]`, as one long one, leaves `[M T, P R B, ...]`.
+
+    An inner episode may end the game, but not the trial.
+    """
+
+    def flat(leaf: Array) -> Array:
+        moved = jnp.moveaxis(leaf, (2, 3), (0, 1))
+        return moved.reshape(moved.shape[0] * moved.shape[1], -1, *leaf.shape[5:])
+
+    def last(leaf: Array) -> Array:
+        return leaf[:, :, -1].reshape(-1, *leaf.shape[4:])
+
+    steps = jax.tree.map(flat, told._replace(last_obs=None, last_memory=None))
+    end = jax.tree.map(last, {"last_obs": told.last_obs, "last_memory": told.last_memory})
+    return steps._replace(terminated=jnp.zeros_like(steps.terminated), **end)
+
+
 class ActorCritic(NetworkLearner):
     """Policy gradient with a learned critic; for more than one epoch proximal (PPO).
 
@@ -42,7 +60,7 @@ class ActorCritic(NetworkLearner):
 
         - E[min(ρ Â, clip(ρ, 1 - ε, 1 + ε) Â)] + c_v E[max((V - R)², (clip(V, V_old ± ε) - R)²)] - c_e E[entropy]
 
-    where V and R are on the scale of one reward, `advantages.per_step` times the discounted sums. For one epoch of one
+    where V and R are in `value_units`. For one epoch of one
     minibatch ρ = 1, and the first term's gradient is that of REINFORCE with a baseline, or of the advantage
     actor-critic. With memory the gradient flows through time over whole episodes; "one_step" takes the memory before
     each step as data, as the code of arXiv 2312.12564 does.
@@ -63,7 +81,11 @@ class ActorCritic(NetworkLearner):
         entropy: c_e.
         normalize: whether advantages are normalised, in each minibatch, to mean 0 and standard deviation 1.
         max_grad_norm: global norm to which gradients are clipped.
-        gradient: of recurrent networks: "through_time" over the episode, or "one_step".
+        gradient: of recurrent networks: "through_time" over the experience of an update, or "one_step".
+        value_units: what critics learn: "per_step", values on the scale of one reward (`advantages.per_step` times the
+            discounted sums), or "sum", the sums themselves; ε and c_v are in these units, too.
+        span: what it learns from: each inner "episode"; or, as a shaper, a whole "trial" at once, its memory kept and
+            returns going on from one inner episode to the next.
     """
 
     network: ActorCriticNetwork  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -78,6 +100,8 @@ class ActorCritic(NetworkLearner):
     normalize: bool = struct.field(default=True, pytree_node=False)
     max_grad_norm: float = 0.5
     gradient: Literal["through_time", "one_step"] = struct.field(default="through_time", pytree_node=False)
+    value_units: Literal["per_step", "sum"] = struct.field(default="per_step", pytree_node=False)
+    span: Literal["episode", "trial"] = struct.field(default="episode", pytree_node=False)  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
 
     def __post_init__(self) -> None:
         """Check ranges and choices."""
@@ -88,6 +112,8 @@ class ActorCritic(NetworkLearner):
         require_range("max_grad_norm", self.max_grad_norm, 1e-8)
         require_choice("optimizer", self.optimizer, ("adam", "sgd"))
         require_choice("gradient", self.gradient, ("through_time", "one_step"))
+        require_choice("value_units", self.value_units, ("per_step", "sum"))
+        require_choice("span", self.span, ("episode", "trial"))
 
     @property
     def sees(self) -> Literal["own", "rewards"]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -102,6 +128,14 @@ class ActorCritic(NetworkLearner):
         """Raise unless network and estimator fit, and the experience divides into minibatches."""
         self.network.check(env)
         self.estimator.check(env)
+        if self.network.averaging != "none" and (self._through_time or self.network.averaging == "attention"):
+            raise ValueError(
+                f"averaging = {self.network.averaging!r}: expected 'none', or 'average' with gradient = 'one_step'"
+            )
+        if self.span == "trial" and self.sees == "rewards":
+            raise ValueError(f"span = 'trial' with {type(self.estimator).__name__}: expected advantages of own rewards")
+        if self._through_time and not isinstance(self.network, ActorCriticNetwork) and self.span == "trial":
+            raise ValueError("gradient = 'through_time' of gated memories over a trial: expected 'one_step'")
         units, what = (batch, "episodes") if self._through_time else (batch * env.horizon, "steps")
         if units % self.minibatches:
             raise ValueError(
@@ -118,17 +152,34 @@ class ActorCritic(NetworkLearner):
         self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Any, key: Key[Array, ""]
     ) -> tuple[Any, Any, Any]:
         """Sample; aux: log-probability, values, and the memory before acting where gradients stop there."""
+        memory = self.network.mix(policy, memory)
         output, after = self.network.step(env, policy, memory, obs, legal)
         action, log_prob = sample_action(env, output.action, key)
         kept = memory if self.network.memory_size and not self._through_time else ()
         return action, after, (log_prob, output.value, kept)
 
-    def critic_scale(self, env: Environment) -> Array:
-        """That of one reward."""
-        return per_step(self.estimator.discount, env.horizon)
+    def carry(self, env: Environment, policy: Any, memory: Any) -> Any:
+        """Fresh, or, in a trial, that of the network."""
+        return self.network.carry(policy, memory) if self.span == "trial" else self.memory(env, policy)
 
-    def update(self, state: NetworkState, context: Context, key: Key[Array, ""]) -> tuple[NetworkState, dict[str, Any]]:
-        """`epochs` passes of gradient steps over the experience."""
+    def critic_scale(self, env: Environment) -> float | Array:
+        """That of `value_units`."""
+        return per_step(self.estimator.discount, env.horizon) if self.value_units == "per_step" else 1.0
+
+    def update(self, state: NetworkState, context: Context, key: Key[Array, ""]) -> tuple[NetworkState, Any]:
+        """`epochs` passes of gradient steps over the experience; in a trial, only keep that."""
+        if self.span == "trial":
+            return state, context.trajectory
+        return self._fit(state, context, key)
+
+    def learn(
+        self, env: Environment, state: NetworkState, tried: Any, told: Trajectory, key: Key[Array, ""]
+    ) -> tuple[NetworkState, dict[str, Any]]:
+        """`epochs` passes of gradient steps over the experience of a trial, one long episode."""
+        context = Context(env, jnp.zeros((), jnp.int32), of_trial(told), None, None, None, None)
+        return self._fit(state, context._replace(inner=told.reward.shape[3:]), key)
+
+    def _fit(self, state: NetworkState, context: Context, key: Key[Array, ""]) -> tuple[NetworkState, dict[str, Any]]:
         sample = self._sample(state.params, context)
         gradient = jax.grad(self._loss, argnums=1, has_aux=True)
 

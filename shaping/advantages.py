@@ -13,7 +13,17 @@ from envs import Environment
 from envs.validation import require_choice, require_range
 from shaping.learner import Context
 
-__all__ = ["Advantages", "Alignment", "Estimate", "Gae", "OpponentQ", "generalized_advantages", "past_sum", "per_step"]
+__all__ = [
+    "Advantages",
+    "Alignment",
+    "Coala",
+    "Estimate",
+    "Gae",
+    "OpponentQ",
+    "generalized_advantages",
+    "past_sum",
+    "per_step",
+]
 
 
 def generalized_advantages(
@@ -109,6 +119,60 @@ class Gae(Advantages):
         assert context.trajectory is not None, "learners that sample have a trajectory"
         advantage = _advantages(self, context, context.trajectory.reward[..., None], value)
         return Estimate(advantage[..., 0], advantage + value[:-1], jnp.ones_like(advantage))
+
+
+class Coala(Advantages):
+    """Learning-aware credit over a trial: what is done in one environment pays, through the rivals' update, in all.
+
+    Rivals learn from the whole batch of B environments, so an action is followed by the rewards of its own environment
+    to the end of its inner episode, and then by those of every environment:
+
+        Â_l^b = 1/B Σ_{l' = l ... end of the episode} (γλ)^{l'-l} δ_l'^b + Σ_{l' after it} (γλ)^{l'-l} mean_b' δ_l'^b'
+
+    with the errors δ of one step. For γλ much below 1 the second term, all of shaping, vanishes over long episodes;
+    for long trials with γλ = 1 it is noise: keep γλ = 1 and trials short. Inner episodes do not end the game.
+
+    Source: Meulemans et al. 2025 (COALA-PG), arXiv 2410.18636, equation 5 and algorithm 1.
+
+    Attributes:
+        discount: γ.
+        gae_lambda: λ.
+        credit: "coala"; "mfos", the same without the factor 1/B, which overweights the current episode; or "unaware",
+            only the own environment, all along.
+    """
+
+    discount: float = 1.0
+    gae_lambda: float = 1.0
+    credit: Literal["coala", "mfos", "unaware"] = struct.field(default="coala", pytree_node=False)
+
+    def __post_init__(self) -> None:
+        """Check ranges and choices."""
+        _check_ranges(self)
+        require_choice("credit", self.credit, ("coala", "mfos", "unaware"))
+
+    def __call__(self, context: Context, value: Float[Array, "T1 B K"]) -> Estimate:
+        """Â; critics learn its sum without the factor 1/B, plus V."""
+        assert context.trajectory is not None, "learners that sample have a trajectory"
+        steps, batch = context.inner or context.trajectory.reward.shape
+        reward = context.trajectory.reward
+        errors = (reward + self.discount * value[1:, :, 0] - value[:-1, :, 0]).reshape(len(reward), -1, batch)
+        decay = self.discount * self.gae_lambda
+        share = 1 / batch if self.credit == "coala" else 1.0
+        last = (jnp.arange(len(reward)) + 1) % steps == 0
+
+        def back(later: tuple[Array, Array, Array], now: tuple[Array, Array]) -> tuple[Any, Any]:
+            error, ends = now
+            own, whole, everybody = later
+            if self.credit != "unaware":
+                own, whole = (jnp.where(ends, everybody, sum_) for sum_ in (own, whole))
+            own, whole = share * error + decay * own, error + decay * whole
+            everybody = jnp.broadcast_to((error + decay * everybody).mean(axis=1, keepdims=True), error.shape)
+            return (own, whole, everybody), (own, whole)
+
+        nothing = jnp.zeros_like(errors[0])
+        own, whole = jax.lax.scan(back, (nothing,) * 3, (errors, last), reverse=True)[1]
+        target = whole.reshape(reward.shape)[..., None] + value[:-1]
+        return Estimate(own.reshape(reward.shape), target, jnp.ones_like(target))
 
 
 class Alignment(Advantages):

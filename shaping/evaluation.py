@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from envs import DifferentiableGame, MatrixGame, SymmetricGame
 from shaping.counts import groups_of
-from shaping.match import Match, episode, joint
+from shaping.learner import Trajectory
+from shaping.match import Match, States, begin, episode, joint
 from shaping.objectives import exact_outcome
+from shaping.trials import explore_or_look, inner_episodes
 
-__all__ = ["Outcome", "outcome"]
+__all__ = ["Outcome", "outcome", "trial_or_look", "trial_outcome"]
 
 
 class Outcome(NamedTuple):
@@ -47,7 +52,37 @@ def outcome(match: Match, acting: tuple[Any, ...], key: Key[Array, ""]) -> Outco
         assert isinstance(env, MatrixGame), "`check` lets no other game through"
         exact = exact_outcome(env, tables)
         return Outcome(exact.reward_per_step, env.named(exact.action_rates[:, 0], exact.response[..., 0]))
-    trajectories, info = episode(match, acting, key)
+    return _sampled(match, *episode(match, acting, key))
+
+
+def trial_outcome(match: Match, states: States, key: Key[Array, ""]) -> Outcome:
+    """The outcomes of the M inner episodes of a trial from which no shaper learns, leaves `[M, ...]`; consumes `key`.
+
+    Shapers play as they are deployed, against one set of rivals that learn: fresh ones, or the first of warm ones.
+    """
+    start_key, play_key = jax.random.split(key)
+    return inner_episodes(match, begin(match, states, start_key), play_key, partial(_see, match))[2]
+
+
+def trial_or_look(
+    match: Match, states: States, key: Key[Array, ""], look: Bool[Array, ""]
+) -> tuple[States, Any, Outcome]:
+    """A trial from which shapers learn, or a look at one in which they play as they are deployed; consumes `key`.
+
+    One program for both. Returns the states and the metrics, as of `shaping.trial`, and the mean outcome over all
+    rivals and inner episodes of a look, zeros if it was none.
+    """
+    states, metrics, seen = explore_or_look(match, states, key, look, partial(_see, match))
+    return states, metrics, jax.tree.map(lambda leaf: jnp.nanmean(leaf, (0, 1, 2)), seen)
+
+
+def _see(match: Match, acting: Any, trajectories: Any, info: Any, key: Key[Array, ""]) -> Outcome:
+    """The outcome of an inner episode."""
+    return _sampled(match, trajectories, info) if match.samples else outcome(match, acting, key)
+
+
+def _sampled(match: Match, trajectories: Sequence[Trajectory], info: Any) -> Outcome:
+    env = match.env
     obs, action = (match.by_seat([getattr(t, name) for t in trajectories], axis=2) for name in ("obs", "action"))
     reward = match.by_seat([t.reward for t in trajectories], axis=2)
     valid = trajectories[0].valid

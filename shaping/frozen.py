@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,8 @@ __all__ = ["Frozen"]
 
 class Frozen(Learner):
     """Plays a policy that another learner has learned, and learns nothing. To the others it stands still.
+
+    A shaper goes on to play whole trials, its memory kept from one inner episode to the next.
 
     Attributes:
         learner: whose policy it is.
@@ -34,8 +36,13 @@ class Frozen(Learner):
 
     @property
     def samples(self) -> bool:
-        """No."""
-        return False
+        """Whether the learner, as a shaper, plays trials; it learns nothing from them."""
+        return self.span == "trial" and self.learner.samples
+
+    @property
+    def span(self) -> Literal["episode", "trial"]:
+        """That of the learner: what a shaper has learned shows in a trial, among rivals that learn."""
+        return self.learner.span
 
     def init(self, env: Environment, key: Key[Array, ""]) -> Any:
         """The policy of one training seed; consumes `key`."""
@@ -45,6 +52,10 @@ class Frozen(Learner):
     def memory(self, env: Environment, policy: Any) -> Any:
         """That of the learner."""
         return self.learner.memory(env, policy)
+
+    def carry(self, env: Environment, policy: Any, memory: Any) -> Any:
+        """As the learner does."""
+        return self.learner.carry(env, policy, memory)
 
     def act(
         self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Any, key: Key[Array, ""]

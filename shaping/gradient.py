@@ -95,6 +95,11 @@ class GradientLearner(NetworkLearner):
         """Raise unless the objective is defined among the players of `match`."""
         self.objective.check_match(match)
 
+    @property
+    def prepares(self) -> bool:
+        """Whether the direction is learned before play."""
+        return isinstance(self.direction, FittedDirection)
+
     def init(self, env: Environment, key: Key[Array, ""]) -> GradientState:
         """Fresh parameters and a fresh optimiser; consumes `key`."""
         params, learned = self.network.init(env, key), ()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from envs import Environment
 
-__all__ = ["Context", "Learner", "Record", "Replay", "Trajectory"]
+__all__ = ["ENVIRONMENTS", "Context", "Learner", "Record", "Replay", "Trajectory"]
+
+ENVIRONMENTS = "environments"
+"""Name of the axis of the B environments of an update, within `act`: for what is done across them (`jax.lax.pmean`)."""
 
 
 class Trajectory(NamedTuple):
@@ -77,6 +81,8 @@ class Context(NamedTuple):
         policies: of all seats, one PyTree a form of policy with leaves `[n, ...]` (see `match.joint`), likewise.
         form: the number of the own policy's form among them.
         group: the number of the own group of the match, likewise.
+        inner: of a trial, steps T of an inner episode and environments B that shared rivals; its trajectory is of all
+            inner episodes, one after the other, and of all sets of rivals, those of one set side by side.
     """
 
     env: Environment
@@ -87,6 +93,7 @@ class Context(NamedTuple):
     policies: tuple[Any, ...] | None
     form: int | None
     group: int | None = None
+    inner: tuple[int, int] | None = None
 
 
 class Learner(struct.PyTreeNode):
@@ -94,10 +101,24 @@ class Learner(struct.PyTreeNode):
 
     Attributes and properties of the class say what a learner needs, so that a match can be refused before anything is
     compiled. A fixed strategy is a learner whose `update` does nothing.
+
+    A *shaper* is a learner whose `span` is "trial". Its state lives from trial to trial; in a trial it plays from what
+    `begin` makes of it, and what `update` returns after every inner episode, beside that inner state, is collected for
+    `learn`, once a trial. All others are its *rivals*; they learn inside the trial, by `update`.
     """
 
     sees: ClassVar[Literal["own", "rewards", "policies"]] = "own"
     """What `update` reads: the own trajectory, also what the others did and were paid, or also their policies."""
+
+    @property
+    def span(self) -> Literal["episode", "trial"]:
+        """What it learns from: inner episodes, or whole trials among rivals that learn."""
+        return "episode"
+
+    @property
+    def population(self) -> int:
+        """How many candidates P a shaper tries in a trial, side by side."""
+        return 1
 
     @property
     def samples(self) -> bool:
@@ -107,6 +128,11 @@ class Learner(struct.PyTreeNode):
     @property
     def tables(self) -> bool:
         """Whether the policy is a memory-one table of logits `[O, A - 1]`, and `update` needs all of them to be."""
+        return False
+
+    @property
+    def prepares(self) -> bool:
+        """Whether `init` takes long, because something is learned before play."""
         return False
 
     def check(self, env: Environment, batch: int = 1) -> None:
@@ -127,6 +153,16 @@ class Learner(struct.PyTreeNode):
         """Fresh recurrent memory at the start of an episode; none by default."""
         return ()
 
+    def carry(self, env: Environment, policy: Any, memory: Any) -> Any:
+        """Memory at the start of the next inner episode of a trial, from that at the end of the last; fresh by default.
+
+        Args:
+            env: the environment.
+            policy: as it is after the update between the two.
+            memory: after the last step.
+        """
+        return self.memory(env, policy)
+
     def act(
         self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Bool[Array, " A"], key: Key[Array, ""]
     ) -> tuple[Any, Any, Any]:
@@ -141,9 +177,41 @@ class Learner(struct.PyTreeNode):
         steps, batch = trajectory.reward.shape
         return Replay(jnp.zeros((steps, batch)), jnp.zeros((steps + 1, batch)), ())
 
-    def update(self, state: Any, context: Context, key: Key[Array, ""]) -> tuple[Any, dict[str, Any]]:
+    def update(self, state: Any, context: Context, key: Key[Array, ""]) -> tuple[Any, Any]:
         """Learn from one update's worth of experience; returns the state and scalar metrics; consumes `key`.
 
-        By default nothing is learned.
+        A shaper returns what `learn` is to be told instead of metrics. By default nothing is learned.
+        """
+        return state, {}
+
+    def begin(self, env: Environment, state: Any, key: Key[Array, ""]) -> Any:
+        """The inner state with which a shaper starts a trial it does not learn from; its state by default."""
+        return state
+
+    def candidates(self, env: Environment, state: Any, key: Key[Array, ""]) -> Any:
+        """The inner states that a shaper tries in a trial to learn from it, leaves `[P, ...]`; consumes `key`.
+
+        By default one: that of `begin`.
+        """
+        return jax.tree.map(lambda leaf: leaf[None], self.begin(env, state, key))
+
+    def enter(self, env: Environment, state: Any, key: Key[Array, ""]) -> Any:
+        """The inner state of a shaper as it meets one set of rivals, which it does not share with other sets.
+
+        By default as `begin` or `candidates` made it; consumes `key`.
+        """
+        return state
+
+    def learn(
+        self, env: Environment, state: Any, tried: Any, told: Any, key: Key[Array, ""]
+    ) -> tuple[Any, dict[str, Any]]:
+        """Learn, as a shaper, from a trial; returns the state and scalar metrics; consumes `key`.
+
+        Args:
+            env: the environment.
+            state: of the shaper.
+            tried: the candidates, leaves `[P, ...]`.
+            told: what `update` returned after every inner episode, leaves `[P, R, M, ...]`, against R sets of rivals.
+            key: of randomness.
         """
         return state, {}

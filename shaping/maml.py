@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from envs.validation import require_range
+from envs.validation import require_choice, require_range
 from shaping.directions import FittedDirection, Naive, Params, Value, own_gradients, put_seat
 
 __all__ = ["Maml"]
@@ -24,7 +24,9 @@ class Maml(FittedDirection):
     `fitting_horizon` steps of naive learning of all, the others from normal parameters; all of it is differentiated.
     It is the start of the first player, so the game should treat all seats alike.
 
-    Source: M-MAML of Lu et al. 2022 (M-FOS), arXiv 2205.01447; with the rate as in Cooijmans et al. 2023, 2307.08863.
+    Source: M-MAML of Lu et al. 2022 (M-FOS), arXiv 2205.01447; with the rate as in Cooijmans et al. 2023, 2307.08863;
+    the exact form of Meta-MAPG, Kim et al. 2021, arXiv 2011.00382, and, through the own steps alone, of Meta-PG,
+    Al-Shedivat et al. 2018, arXiv 1710.03641.
 
     Attributes:
         rate: step size of everybody while the start is learned, on values in the units of the objective.
@@ -37,6 +39,7 @@ class Maml(FittedDirection):
         fitting_clip: norm to which the gradient of each lifetime is clipped. Without it, a few in which learning is
             chaotic, with gradients a thousand times those of the others, hide all the rest.
         start_std: standard deviation of the others' parameters, and of the first start.
+        through: whose steps are differentiated: those of "all", or only the "own", the others' taken as given.
     """
 
     rate: float = 1.0
@@ -48,6 +51,7 @@ class Maml(FittedDirection):
     fitting_rate: float = 0.01
     fitting_clip: float = 1.0
     start_std: float = 1.0
+    through: Literal["all", "own"] = struct.field(default="all", pytree_node=False)
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -55,6 +59,7 @@ class Maml(FittedDirection):
             require_range(name, getattr(self, name), 0.0)
         for name in ("fitting_horizon", "fitting_batch"):
             require_range(name, getattr(self, name), 1, whole=True)
+        require_choice("through", self.through, ("all", "own"))
         require_range("fitting_clip", self.fitting_clip, 1e-8)
         require_range("fitting_steps", self.fitting_steps, 0, whole=True)
 
@@ -71,6 +76,9 @@ class Maml(FittedDirection):
 
             def learn(joint: Params, _: None) -> tuple[Params, Array]:
                 ascent = own_gradients(value, joint, key)
+                if self.through == "own":
+                    given = jax.lax.stop_gradient(ascent)
+                    ascent = put_seat(given, first, jax.tree.map(lambda leaf: leaf[:1], ascent))
                 steps = put_seat(ascent, first, jax.tree.map(lambda leaf: ratio * leaf, ascent))
                 return jax.tree.map(lambda p, a: p + self.rate * a, joint, steps), value(joint, key)[0]
 

@@ -1,9 +1,9 @@
-"""Match: who sits where, and the one training loop: step → trial → episode."""
+"""Match: who sits where; the episode that all play, and the update that all make. Trials are in `shaping.trials`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,25 @@ from flax import struct
 from jaxtyping import Array, Int, Key
 
 from envs import Environment
-from envs.validation import require_range
-from shaping.learner import Context, Learner, Record, Trajectory
+from envs.validation import require_choice, require_range
+from shaping.learner import ENVIRONMENTS, Context, Learner, Record, Trajectory
 
-__all__ = ["Match", "episode", "init", "joint", "policies", "split", "step", "trial"]
+__all__ = [
+    "SEAT_AXES",
+    "Match",
+    "States",
+    "begin",
+    "episode",
+    "fresh_rivals",
+    "heads_of",
+    "init",
+    "joint",
+    "memories_of",
+    "of_shaper",
+    "policies",
+    "split",
+    "update",
+]
 
 States = tuple[Any, ...]
 INIT = np.uint32(2**32 - 1)  # folded into a seed's key for the initial states; no training step has this number
@@ -33,7 +48,9 @@ class Match(struct.PyTreeNode):
         seats: the seats of each group; together each of 0 ... n - 1 once.
         shared: for each group whether its seats are played by one learner, with the experience of all of them.
         batch: environments B played side by side for one update.
-        episodes: inner episodes M of a trial; everybody updates after each.
+        episodes: inner episodes M of a trial; everybody updates after each, and shapers learn after the last.
+        rivals: sets R of rivals, each learning by itself, that shapers meet in a trial.
+        rival_start: of a trial, among shapers: "cold" with fresh rivals, "warm" where the last trial left them.
     """
 
     env: Environment
@@ -42,10 +59,20 @@ class Match(struct.PyTreeNode):
     shared: tuple[bool, ...] = struct.field(pytree_node=False)
     batch: int = struct.field(default=1, pytree_node=False)
     episodes: int = struct.field(default=1, pytree_node=False)
+    rivals: int = struct.field(default=1, pytree_node=False)
+    rival_start: Literal["cold", "warm"] = struct.field(default="cold", pytree_node=False)
 
     @classmethod
     def of(
-        cls, env: Environment, learners: Sequence[Learner], *, batch: int = 1, episodes: int = 1, share: bool = False
+        cls,
+        env: Environment,
+        learners: Sequence[Learner],
+        *,
+        batch: int = 1,
+        episodes: int = 1,
+        share: bool = False,
+        rivals: int = 1,
+        rival_start: Literal["cold", "warm"] = "cold",
     ) -> Match:
         """Seat one learner a player; with `share`, one learner for all seats with equal hyper-parameters.
 
@@ -56,6 +83,8 @@ class Match(struct.PyTreeNode):
             raise ValueError(f"{len(learners)} learners for {env.num_players} players: expected one a player")
         require_range("batch", batch, 1, whole=True)
         require_range("episodes", episodes, 1, whole=True)
+        require_range("rivals", rivals, 1, whole=True)
+        require_choice("rival_start", rival_start, ("cold", "warm"))
         groups: dict[Any, list[int]] = {}
         for seat, learner in enumerate(learners):
             learner.check(env, batch)
@@ -63,8 +92,9 @@ class Match(struct.PyTreeNode):
         seats = tuple(map(tuple, groups.values()))
         stacked = tuple(jax.tree.map(_stack, *(learners[seat] for seat in group)) for group in seats)
         shared = tuple(share and len(group) > 1 for group in seats)
-        match = cls(env, stacked, seats, shared, batch, episodes)
+        match = cls(env, stacked, seats, shared, batch, episodes, rivals, rival_start)
         match._check_policies()
+        match._check_shapers()
         return match
 
     @property
@@ -85,10 +115,37 @@ class Match(struct.PyTreeNode):
         for learner in self.learners:
             learner.check_match(self)
 
+    def _check_shapers(self) -> None:
+        """Raise if shapers try populations of different sizes, or if there are rivals but no shaper."""
+        sizes = sorted({learner.population for learner in self.learners if learner.population > 1})
+        if len(sizes) > 1:
+            raise ValueError(f"shapers with populations of {' and '.join(map(str, sizes))}: expected one size for all")
+        if self.rivals > 1 and not any(self.shapers):
+            raise ValueError(
+                f"rivals = {self.rivals} without a shaper: expected 1, or a learner that learns from trials in a seat, "
+                "such as shaper"
+            )
+
+        slow = [type(rival).__name__ for rival in self.learners if rival.prepares and rival.span == "episode"]
+        if slow and any(self.shapers) and self.rival_start == "cold":
+            raise ValueError(
+                f"rival_start = 'cold' with a {slow[0]} that learns before play, for every trial anew: expected 'warm'"
+            )
+
+    @property
+    def shapers(self) -> tuple[bool, ...]:
+        """For each group whether it learns from trials."""
+        return tuple(learner.span == "trial" for learner in self.learners)
+
+    @property
+    def population(self) -> int:
+        """Candidates P that shapers try in a trial, member by member against each other."""
+        return max(learner.population for learner in self.learners)
+
     @property
     def forms(self) -> tuple[int, ...]:
         """For each group the number of its form of policy; see `joint`."""
-        acting = jax.eval_shape(lambda key: policies(self, init(self, key)), jax.random.key(0))
+        acting = jax.eval_shape(lambda key: policies(self, begin(self, init(self, key), key)), jax.random.key(0))
         keys = [str(jax.tree.map(lambda leaf: (leaf.shape[1:], leaf.dtype), policy)) for policy in acting]
         return tuple(list(dict.fromkeys(keys)).index(key) for key in keys)
 
@@ -112,19 +169,71 @@ def _stack(*leaves: Any) -> Array:
 
 
 def init(match: Match, key: Key[Array, ""]) -> States:
-    """Fresh states of all learners. A seat's state depends on `key` and the seat; `step` may have the same key."""
+    """Fresh states of all learners. A seat's state depends on `key` and the seat; `step` may have the same key.
+
+    Among shapers, rivals that start cold have no state, (), and others one a member of the population and set, leaves
+    `[P, R, seats, ...]`.
+    """
     key = jax.random.fold_in(key, INIT)
+    states = _fresh(match, key)
+    if not any(match.shapers):
+        return states
+    wide = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (match.population, *leaf.shape)), fresh_rivals(match, key))
+    warm = match.rival_start == "warm"
+    return tuple(
+        own if shapes else rival if warm else () for own, rival, shapes in zip(states, wide, match.shapers, strict=True)
+    )
+
+
+def begin(match: Match, states: States, key: Key[Array, ""]) -> States:
+    """Inner states with which a trial starts, as a tuple like that of `init` without shapers; consumes `key`.
+
+    Shapers as they are, not as they explore, and one set of rivals: fresh, or the first of those that start warm. The
+    `states` themselves where there is no shaper.
+    """
+    if not any(match.shapers):
+        return states
+    found = []
+    for group, fresh in enumerate(_fresh(match, key)):
+        if match.shapers[group]:
+            own = of_shaper(match, group, "begin", key, states[group])
+            found.append(of_shaper(match, group, "enter", key, own))
+        else:
+            warm = match.rival_start == "warm"
+            found.append(jax.tree.map(lambda leaf: leaf[0, 0], states[group]) if warm else fresh)
+    return tuple(found)
+
+
+def _fresh(match: Match, key: Key[Array, ""]) -> States:
+    """Fresh states of all groups, leaves `[seats of the group, ...]`."""
 
     def start(learner: Learner, seat: Int[Array, ""]) -> Any:
         return learner.init(match.env, jax.random.fold_in(key, seat))
 
     return tuple(
-        jax.vmap(start)(*_heads(shared, learner, jnp.array(seats)))
+        jax.vmap(start)(*heads_of(shared, learner, jnp.array(seats)))
         for learner, seats, shared in zip(match.learners, match.seats, match.shared, strict=True)
     )
 
 
-def _heads(shared: bool, *trees: Any) -> Any:
+def fresh_rivals(match: Match, key: Key[Array, ""]) -> States:
+    """Fresh states of rivals, leaves `[R, seats, ...]`, () for shapers."""
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(match.rivals))
+    states = jax.vmap(lambda own: _fresh(match, own))(keys)
+    return tuple(() if shapes else own for own, shapes in zip(states, match.shapers, strict=True))
+
+
+def of_shaper(match: Match, group: int, method: str, key: Key[Array, ""], state: Any, out_axes: int = 0) -> Any:
+    """`learner.method(env, state, key)` of a group, vmapped over its learners, a key for each."""
+    learner, seats = heads_of(match.shared[group], match.learners[group], jnp.array(match.seats[group]))
+
+    def one(learner: Learner, state: Any, seat: Int[Array, ""]) -> Any:
+        return getattr(learner, method)(match.env, state, jax.random.fold_in(key, seat))
+
+    return jax.vmap(one, out_axes=out_axes)(learner, state, seats)
+
+
+def heads_of(shared: bool, *trees: Any) -> Any:
     """Of leaves `[seats, ...]` the first alone, `[1, ...]`, where one learner plays all seats."""
     return jax.tree.map(lambda leaf: leaf[:1], trees) if shared else trees
 
@@ -142,7 +251,7 @@ def _map_groups(match: Match, method: str, *trees: States) -> tuple[Any, ...]:
     """`learner.method(...)` of every group, vmapped over its learners."""
     found = []
     for learner, seats, shared, *tree in zip(match.learners, match.seats, match.shared, *trees, strict=True):
-        (own,) = _heads(shared, learner)
+        (own,) = heads_of(shared, learner)
         size = 1 if shared else len(seats)
         found.append(jax.vmap(getattr(type(learner), method), axis_size=size)(own, *tree))
     return tuple(found)
@@ -172,32 +281,21 @@ def split(match: Match, params: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(_of(seats, params[form], axis=0) for seats, form in zip(match.seats, match.forms, strict=True))
 
 
-def step(match: Match, states: States, key: Key[Array, ""], index: Int[Array, ""]) -> tuple[States, Any]:
-    """Training step number `index` of the seed with `key`: one trial. Randomness is a function of the two."""
-    return trial(match, states, jax.random.fold_in(key, index))
+def memories_of(match: Match, acting: Sequence[Any]) -> tuple[Any, ...]:
+    """Fresh memories a group, leaves `[B, seats, ...]`."""
+    fresh = [
+        jax.vmap(type(learner).memory, (0, None, 0), axis_size=len(seats))(learner, match.env, policy)
+        for learner, seats, policy in zip(match.learners, match.seats, acting, strict=True)
+    ]
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (match.batch, *leaf.shape)), tuple(fresh))
 
 
-def trial(match: Match, states: States, key: Key[Array, ""]) -> tuple[States, Any]:
-    """M inner episodes, everybody updating after each; consumes `key`.
-
-    Returns the states and the metrics of the last update, one dictionary a group with leaves `[learners]`.
-    """
-
-    def inner(states: States, index: Int[Array, ""]) -> tuple[States, Any]:
-        play_key, update_key = jax.random.split(jax.random.fold_in(key, index))
-        trajectories: Any = (None,) * len(states)
-        if match.samples:
-            trajectories, _ = episode(match, policies(match, states), play_key)
-        return _update(match, states, trajectories, update_key)
-
-    if match.episodes == 1:
-        return inner(states, jnp.zeros((), jnp.int32))
-    states, metrics = jax.lax.scan(inner, states, jnp.arange(match.episodes))
-    return states, jax.tree.map(lambda leaf: leaf[-1], metrics)
-
-
-def episode(match: Match, acting: tuple[Any, ...], key: Key[Array, ""]) -> tuple[tuple[Trajectory, ...], Any]:
+def episode(
+    match: Match, acting: tuple[Any, ...], key: Key[Array, ""], memories: tuple[Any, ...] | None = None
+) -> tuple[tuple[Trajectory, ...], Any]:
     """Play B episodes of T steps side by side with the policies `acting`, as of `policies`; consumes `key`.
+
+    Memories are fresh unless given, a group each, leaves `[B, seats, ...]`.
 
     Random numbers are drawn for the whole episode at once, a key of its own for each seat, environment and step.
 
@@ -208,11 +306,7 @@ def episode(match: Match, acting: tuple[Any, ...], key: Key[Array, ""]) -> tuple
     env, batch = match.env, match.batch
     reset_key, env_key, act_key = jax.random.split(key, 3)
     env_state, obs = jax.vmap(env.reset)(jax.random.split(reset_key, batch))
-    fresh = [
-        jax.vmap(type(learner).memory, (0, None, 0), axis_size=len(seats))(learner, env, policy)
-        for learner, seats, policy in zip(match.learners, match.seats, acting, strict=True)
-    ]
-    memories = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), tuple(fresh))
+    first = memories_of(match, acting) if memories is None else memories
     seat_keys = jax.vmap(jax.random.fold_in, (None, 0))(act_key, jnp.arange(env.num_players))
     act_keys = jax.vmap(lambda own: jax.random.split(own, (env.horizon, batch)), out_axes=2)(seat_keys)
 
@@ -226,12 +320,12 @@ def episode(match: Match, acting: tuple[Any, ...], key: Key[Array, ""]) -> tuple
         seen = (obs, legal, actions, reward, valid, after.terminated, aux, after.info)
         return (env_state, after.obs, memories, jnp.where(after.terminated, 0.0, valid)), seen
 
-    carry = (env_state, obs, memories, jnp.ones(batch))
+    carry = (env_state, obs, first, jnp.ones(batch))
     keys = (act_keys, jax.random.split(env_key, (env.horizon, batch)))
-    (_, last, memories, _), seen = jax.lax.scan(play, carry, keys)
+    (_, last, ends, _), seen = jax.lax.scan(play, carry, keys)
     obs, legal, actions, rewards, valid, terminated, aux, info = seen
     trajectories = []
-    for seats, own, memory in zip(match.seats, aux, memories, strict=True):
+    for seats, own, memory in zip(match.seats, aux, ends, strict=True):
         seen, allowed, taken, paid = _of(seats, (obs, legal, actions, rewards), axis=2)
         end = _of(seats, last, axis=1), memory
         trajectories.append(Trajectory(seen, allowed, taken, paid, valid, terminated, own, *end))
@@ -248,7 +342,8 @@ def _act(match: Match, acting: Any, memories: Any, obs: Any, legal: Any, keys: A
     actions, remembered, aux = [], [], []
     for learner, seats, policy, memory in zip(match.learners, match.seats, acting, memories, strict=True):
         seen, allowed, own = _of(seats, (obs, legal, keys), axis=1)
-        one = jax.vmap(lambda learner, *a: learner.act(match.env, *a), in_axes=(None, None, 0, 0, 0, 0))
+        act = lambda learner, *a: learner.act(match.env, *a)  # noqa: E731
+        one = jax.vmap(act, in_axes=(None, None, 0, 0, 0, 0), axis_name=ENVIRONMENTS)
         every = jax.vmap(one, in_axes=(0, 0, 1, 1, 1, 1), out_axes=1)
         results = every(learner, policy, memory, seen, allowed, own)
         for kept, result in zip((actions, remembered, aux), results, strict=True):
@@ -259,7 +354,7 @@ def _act(match: Match, acting: Any, memories: Any, obs: Any, legal: Any, keys: A
 SEAT_AXES = Trajectory(2, 2, 2, 2, None, None, 2, 1, 1)
 
 
-def _update(match: Match, states: States, trajectories: Any, key: Key[Array, ""]) -> tuple[States, Any]:
+def update(match: Match, states: States, trajectories: Any, key: Key[Array, ""]) -> tuple[States, Any]:
     """Everybody learns at once, from the same old policies."""
     acting = policies(match, states)
     white_box = any(learner.sees == "policies" for learner in match.learners)
@@ -280,7 +375,7 @@ def _update(match: Match, states: States, trajectories: Any, key: Key[Array, ""]
         trajectory_axes = None if trajectory is None else SEAT_AXES
         if match.shared[group]:
             trajectory, record = _pool(trajectory), None if record is None else _pool(record)
-        heads = _heads(match.shared[group], learner, jnp.array(seats))
+        heads = heads_of(match.shared[group], learner, jnp.array(seats))
         axes = (0, 0, 0, trajectory_axes, None if record is None else 2)
         state, info = jax.vmap(update, axes)(heads[0], state, heads[1], trajectory, record)
         updated.append(state)

@@ -1,9 +1,11 @@
 """What learners act with: an actor, and a critic where there is one, from parameters that are a PyTree.
 
-Every network has the same four functions, written for one observation or, with leading axes, for many:
+Every network has the same six functions, written for one observation or, with leading axes, for many:
 
     init(env, key) -> params
     memory(params) -> memory                                        fresh, () where there is none
+    carry(params, memory) -> memory                                 for the next inner episode of a trial
+    mix(params, memory) -> memory                                   across the environments of an update, in `act`
     step(env, params, memory, obs, legal) -> (Output, memory)       one observation
     unroll(env, params, memory, obs, legal) -> (Output, memory)     sequences, leaves [T, ...] or [T, B, ...]
 """
@@ -22,10 +24,19 @@ from jaxtyping import Array, Float, Key
 from envs import Environment
 from envs.validation import require_choice, require_range
 from shaping.distributions import Gaussian, log_probability
-from shaping.learner import Learner, Replay, Trajectory
+from shaping.learner import ENVIRONMENTS, Learner, Replay, Trajectory
 from shaping.objectives import ILLEGAL_LOGIT, action_logits
 
-__all__ = ["ActorCriticNetwork", "LogitTable", "Network", "NetworkLearner", "NetworkState", "Output"]
+__all__ = [
+    "ActorCriticNetwork",
+    "LogitTable",
+    "Network",
+    "NetworkLearner",
+    "NetworkModule",
+    "NetworkState",
+    "Output",
+    "masked",
+]
 
 
 POINT = -20.0  # logarithm of a standard deviation too small to matter: the action itself
@@ -74,6 +85,14 @@ class LogitTable(struct.PyTreeNode):
         """None."""
         return ()
 
+    def carry(self, params: Any, memory: Any) -> tuple[()]:
+        """None."""
+        return ()
+
+    def mix(self, params: Any, memory: Any) -> tuple[()]:
+        """None."""
+        return ()
+
     def step(self, env: Environment, params: Any, memory: Any, obs: Any, legal: Any) -> tuple[Output, Any]:
         """Logits of one observation."""
         return self.unroll(env, params, memory, obs, legal)
@@ -102,6 +121,9 @@ class ActorCriticNetwork(struct.PyTreeNode):
         width: units of a dense layer, channels of a convolution.
         depth: number of dense layers of the MLP.
         memory_size: units of the gated recurrent memory; 0 for none.
+        averaging: of the memory before every step, with those in the other environments of the update, from all of
+            which the rivals learn: "none"; "average", half the own and half the mean of all (arXiv 2205.01447); or
+            "attention" of the own one to all in place of that mean (arXiv 2312.12568).
         heads: initial weights of the heads: "small", normal of standard deviation 0.01 a unit for the actor, or
             "constant", 0.5 everywhere, as in the code of arXiv 2312.12564; uniform play either way.
     """
@@ -110,6 +132,7 @@ class ActorCriticNetwork(struct.PyTreeNode):
     width: int = struct.field(default=16, pytree_node=False)
     depth: int = struct.field(default=2, pytree_node=False)
     memory_size: int = struct.field(default=0, pytree_node=False)
+    averaging: Literal["none", "average", "attention"] = struct.field(default="none", pytree_node=False)
     heads: Literal["small", "constant"] = struct.field(default="small", pytree_node=False)
 
     def __post_init__(self) -> None:
@@ -118,6 +141,9 @@ class ActorCriticNetwork(struct.PyTreeNode):
         require_range("width", self.width, 1, whole=True)
         require_range("depth", self.depth, 1, whole=True)
         require_range("memory_size", self.memory_size, 0, whole=True, hint="0 for no memory")
+        require_choice("averaging", self.averaging, ("none", "average", "attention"))
+        if self.averaging != "none" and not self.memory_size:
+            raise ValueError(f"averaging = {self.averaging!r} without a memory: expected memory_size of 1 or more")
         require_choice("heads", self.heads, ("small", "constant"))
 
     def check(self, env: Environment) -> None:
@@ -131,27 +157,45 @@ class ActorCriticNetwork(struct.PyTreeNode):
 
     def init(self, env: Environment, key: Key[Array, ""], critics: int = 1) -> Any:
         """Fresh parameters with `critics` value heads; consumes `key`."""
-        module = self._module(env, critics)
+        module = self.module(env, critics)
         dtype = jnp.int32 if env.num_observations is not None else jnp.float32
-        return module.init(key, self._fresh(), jnp.zeros(env.obs_shape, dtype))["params"]
+        params = dict(module.init(key, self._fresh(), jnp.zeros(env.obs_shape, dtype))["params"])
+        if self.averaging == "attention":
+            h = self._fresh()
+            params["attention"] = _Attention().init(jax.random.fold_in(key, 1), h, h[None])["params"]
+        return params
 
     def memory(self, params: Any) -> Any:
         """Zeros, or () without memory."""
         return self._fresh()
 
+    def carry(self, params: Any, memory: Any) -> Any:
+        """It stays."""
+        return memory
+
+    def mix(self, params: Any, memory: Any) -> Any:
+        """As `averaging` says."""
+        if self.averaging == "none":
+            return memory
+        if self.averaging == "average":
+            return (memory + jax.lax.pmean(memory, ENVIRONMENTS)) / 2
+        everywhere = jax.lax.all_gather(memory, ENVIRONMENTS)
+        attended: Any = _Attention().apply({"params": params["attention"]}, memory, everywhere)
+        return (memory + attended) / 2
+
     def step(self, env: Environment, params: Any, memory: Any, obs: Any, legal: Any) -> tuple[Output, Any]:
         """Output and the next memory after one observation."""
-        module = self._module(env, params["critic"]["kernel"].shape[-1])
+        module = self.module(env, params["critic"]["kernel"].shape[-1])
         results: Any = module.apply({"params": params}, memory, obs)
         memory, action, value = results
-        return Output(_masked(action, legal), value), memory
+        return Output(masked(action, legal), value), memory
 
     def unroll(self, env: Environment, params: Any, memory: Any, obs: Any, legal: Any) -> tuple[Output, Any]:
         """Outputs of sequences, leaves `[T, ...]` or `[T, B, ...]` with a memory or B of them, and the last memories.
 
         Only the memory is computed one step at a time; all else as one long batch, which is twice as fast as two axes.
         """
-        module = self._module(env, params["critic"]["kernel"].shape[-1])
+        module = self.module(env, params["critic"]["kernel"].shape[-1])
         apply: Any = partial(module.apply, {"params": params})
         lead = obs.shape[: obs.ndim - len(env.obs_shape)]
         flat = lambda leaf: leaf.reshape(-1, *leaf.shape[len(lead) :])  # noqa: E731
@@ -163,17 +207,18 @@ class ActorCriticNetwork(struct.PyTreeNode):
             memory, features = jax.lax.scan(lambda h, x: (apply(h, x, method="remember"),) * 2, memory, gates)
             features = flat(features)
         action, value = jax.tree.map(unflat, apply(features, method="decide"))
-        return Output(_masked(action, legal), value), memory
+        return Output(masked(action, legal), value), memory
 
     def _fresh(self) -> Any:
         return jnp.zeros(self.memory_size) if self.memory_size else ()
 
-    def _module(self, env: Environment, critics: int) -> _Module:
+    def module(self, env: Environment, critics: int) -> NetworkModule:
+        """The flax module for `env`."""
         torso = self.torso
         if torso == "auto":
             board = len(env.obs_shape) == 3 and env.obs_shape[0] * env.obs_shape[1] > LARGE_BOARD
             torso = "table" if env.num_observations is not None else "cnn" if board else "mlp"
-        return _Module(
+        return NetworkModule(
             torso, self.width, self.depth, self.memory_size, self.heads, env.num_observations, len(env.obs_shape),
             env.num_actions or env.action_dim, not env.num_actions, critics,
         )  # fmt: skip
@@ -220,11 +265,22 @@ class NetworkLearner(Learner):
         return Replay(log_probability(env, output.action, t.action), own / self.critic_scale(env), output.action)
 
 
-def _masked(action: Any, legal: Any) -> Any:
+def masked(action: Any, legal: Any) -> Any:
+    """Logits, very low for illegal actions; continuous ones as they are."""
     return action if isinstance(action, Gaussian) else jnp.where(legal, action, ILLEGAL_LOGIT)
 
 
-class _Module(nn.Module):
+class _Attention(nn.Module):
+    """Of one memory `[H]` to those of all environments `[B, H]`: norm, attention, norm, linear."""
+
+    @nn.compact
+    def __call__(self, memory: Any, everywhere: Any) -> Any:
+        norm = nn.LayerNorm()
+        attend = nn.MultiHeadDotProductAttention(num_heads=1)
+        return nn.Dense(memory.shape[-1])(nn.LayerNorm()(attend(norm(memory)[None], norm(everywhere))[0]))
+
+
+class NetworkModule(nn.Module):
     """The flax module behind `ActorCriticNetwork`, in the parts that an unroll batches differently."""
 
     torso: str
@@ -239,6 +295,7 @@ class _Module(nn.Module):
     critics: int
 
     def setup(self) -> None:
+        """Layers; those that are not called have no parameters."""
         fan_in = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
         if self.torso == "cnn":
             conv = partial(nn.Conv, kernel_size=(3, 3), padding="CIRCULAR", kernel_init=fan_in)
@@ -290,9 +347,14 @@ class _Module(nn.Module):
             action = Gaussian(action, jnp.broadcast_to(self.log_std, action.shape))
         return action, self.critic(x)
 
+    def recall(self, memory: Any, obs: Any) -> Any:
+        """The memory after one observation."""
+        return self.remember(memory, self.project(self.embed(obs)))
+
     def __call__(self, memory: Any, obs: Any) -> tuple[Any, Any, Any]:
         """One step: memory, action parameters, values."""
-        x = self.embed(obs)
         if self.memory_size:
-            x = memory = self.remember(memory, self.project(x))
+            x = memory = self.recall(memory, obs)
+        else:
+            x = self.embed(obs)
         return memory, *self.decide(x)

@@ -21,7 +21,7 @@ from shaping.learner import Learner
 
 __all__ = ["Grim", "MemoryOne", "Random", "TitForTat", "Uniform", "WinStayLoseShift"]
 
-VARIANTS = ("majority", "soft", "harsh", "strict_stay", "strict_switch")
+VARIANTS = ("majority", "soft", "half", "harsh", "strict_stay", "strict_switch")
 TOLERANCE = 1e-6  # relative to the largest payoff, within which payoffs are equal
 
 
@@ -110,13 +110,13 @@ class TitForTat(MemoryOne):
     arXiv 2312.12564, code; generous: Nowak and Sigmund 1992, "Tit for tat in heterogeneous populations", Nature 355.
 
     Attributes:
-        variant: "majority" (or "soft") defects if more than half of the others did, "harsh" if any did; the strict ones
-            do what all others did, and where those disagree "strict_stay" repeats the own action and "strict_switch"
-            changes it.
+        variant: "majority" (or "soft") defects if more than half of the others did, "half" if at least half did, and
+            "harsh" if any did; the strict ones do what all others did, and where those disagree "strict_stay" repeats
+            the own action and "strict_switch" changes it.
         forgiveness: probability of co-operating where tit-for-tat would defect.
     """
 
-    variant: Literal["majority", "soft", "harsh", "strict_stay", "strict_switch"] = struct.field(
+    variant: Literal["majority", "soft", "half", "harsh", "strict_stay", "strict_switch"] = struct.field(
         default="majority", pytree_node=False
     )
     forgiveness: float = 0.0
@@ -132,6 +132,7 @@ class TitForTat(MemoryOne):
         agreed = (others == 0) | (others == env.num_players - 1)
         cooperates = {
             "harsh": others == 0,
+            "half": 2 * others < env.num_players - 1,
             "strict_stay": np.where(agreed, others, own) == 0,
             "strict_switch": np.where(agreed, others, 1 - own) == 0,
         }.get(self.variant, 2 * others <= env.num_players - 1)

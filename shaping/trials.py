@@ -1,0 +1,176 @@
+"""The one training loop: step → trial → inner episode. Everybody updates after each, shapers after all of a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, Key
+
+from shaping.learner import Learner
+from shaping.match import (
+    Match,
+    States,
+    episode,
+    fresh_rivals,
+    heads_of,
+    memories_of,
+    of_shaper,
+    policies,
+    update,
+)
+
+__all__ = ["explore_or_look", "inner_episodes", "step", "trial"]
+
+
+def step(match: Match, states: States, key: Key[Array, ""], index: Int[Array, ""]) -> tuple[States, Any]:
+    """Training step number `index` of the seed with `key`: one trial. Randomness is a function of the two."""
+    return trial(match, states, jax.random.fold_in(key, index))
+
+
+def trial(match: Match, states: States, key: Key[Array, ""]) -> tuple[States, Any]:
+    """M inner episodes, everybody updating after each, then shapers learn from all of them; consumes `key`.
+
+    Every member of a population plays a trial against every set of rivals. All members meet the same rivals, and all
+    draw the same random numbers, so that they differ in nothing but what they do.
+
+    Returns the states and the metrics, one dictionary a group with leaves `[learners]`: of the last update.
+    """
+    if any(match.shapers):
+        return explore_or_look(match, states, key, jnp.bool_(False), lambda *_: ())[:2]
+    states, told, _ = inner_episodes(match, states, key)
+    return states, jax.tree.map(lambda leaf: leaf[-1], told)
+
+
+def explore_or_look(
+    match: Match, states: States, key: Key[Array, ""], look: Bool[Array, ""], see: Callable[..., Any]
+) -> tuple[States, Any, Any]:
+    """A `trial` among shapers, or a look at one in which they play as they are deployed and nobody learns from it.
+
+    One program for both. Consumes `key`.
+
+    Args:
+        match: who sits where.
+        states: of all learners.
+        key: of randomness.
+        look: whether it is a look.
+        see: as of `inner_episodes`, for a look.
+
+    Returns:
+        The states; the metrics, as of `trial`; and what was seen, leaves `[P, R, M, ...]`, zeros if not a look.
+    """
+    rival_key, shaper_key, play_key, learn_key = jax.random.split(key, 4)
+    tried = tuple(
+        _tried(match, group, shaper_key, state, look) if shapes else ()
+        for group, (state, shapes) in _groups(match, states)
+    )
+    warm = match.rival_start == "warm"
+    rivals = _without(match.shapers, states) if warm else fresh_rivals(match, rival_key)
+
+    def see_or_not(*played: Any) -> Any:
+        blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(see, *played))
+        return jax.lax.cond(look, see, lambda *_: blank, *played)
+
+    def play(tried: States, rivals: States, key: Key[Array, ""]) -> tuple[States, Any, Any]:
+        inner = tuple(
+            of_shaper(match, group, "enter", jax.random.fold_in(key, match.episodes), own) if shapes else rivals[group]
+            for group, (own, shapes) in _groups(match, tried)
+        )
+        after, told, seen = inner_episodes(match, inner, key, see_or_not)
+        last = tuple(
+            own if shapes else jax.tree.map(lambda leaf: leaf[-1], own) for _, (own, shapes) in _groups(match, told)
+        )
+        return _without(match.shapers, after), last, seen
+
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(play_key, jnp.arange(match.rivals))
+    members = jax.vmap(jax.vmap(play, (None, 0, 0)), (0, 0 if warm else None, None))
+    rivals, told, seen = members(tried, rivals, keys)
+    found, metrics = [], []
+    for group, (state, shapes) in _groups(match, states):
+        if shapes:
+            after, own = _learn(match, group, state, tried[group], told[group], learn_key)
+        else:
+            after, own = rivals[group] if warm else (), jax.tree.map(lambda leaf: leaf.mean((0, 1)), told[group])
+        found.append(jax.tree.map(lambda old, new: jnp.where(look, old, new), state, after))
+        metrics.append(own)
+    return tuple(found), tuple(metrics), seen
+
+
+def _groups(match: Match, trees: Sequence[Any]) -> Any:
+    """(group, (tree, whether it shapes)) of all groups."""
+    return enumerate(zip(trees, match.shapers, strict=True))
+
+
+def _without(shapers: Sequence[bool], states: States) -> States:
+    """() in place of what belongs to shapers."""
+    return tuple(() if shapes else state for state, shapes in zip(states, shapers, strict=True))
+
+
+def _tried(match: Match, group: int, key: Key[Array, ""], state: Any, look: Bool[Array, ""]) -> Any:
+    """What a group of shapers tries, or deploys, leaves `[P, seats, ...]`; one candidate alone in all P places."""
+    deployed = of_shaper(match, group, "begin", key, state)
+    tried = of_shaper(match, group, "candidates", key, state, out_axes=1)
+    wide = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (match.population, *leaf.shape[1:])), tried)
+    return jax.tree.map(lambda own, leaf: jnp.where(look, own, leaf), deployed, wide)
+
+
+def _learn(match: Match, group: int, state: Any, tried: Any, told: Any, key: Key[Array, ""]) -> tuple[Any, Any]:
+    """Shapers of a group learn from a trial: `tried`, leaves `[P, seats, ...]`, and `told`, `[P, R, M, seats, ...]`."""
+    learner, seats = heads_of(match.shared[group], match.learners[group], jnp.array(match.seats[group]))
+
+    def one(learner: Learner, state: Any, tried: Any, told: Any, seat: Int[Array, ""]) -> Any:
+        return learner.learn(match.env, state, tried, told, jax.random.fold_in(key, seat))
+
+    return jax.vmap(one, (0, 0, 1, 3, 0))(learner, state, tried, told, seats)
+
+
+def inner_episodes(
+    match: Match, states: States, key: Key[Array, ""], see: Callable[..., Any] | None = None
+) -> tuple[States, Any, Any]:
+    """M inner episodes from inner `states`, everybody updating after each; memories are carried as learners say.
+
+    Consumes `key`.
+
+    Args:
+        match: who sits where.
+        states: inner ones, as of `begin`.
+        key: of randomness.
+        see: (acting, trajectories, info, key) → what to keep of each episode before the update.
+
+    Returns:
+        The inner states; what updates returned, one PyTree a group with leaves `[M, learners, ...]`; and what `see`
+        kept, leaves `[M, ...]`.
+    """
+
+    def inner(carry: tuple[States, Any], index: Int[Array, ""]) -> tuple[Any, Any]:
+        states, memories = carry
+        play_key, update_key = jax.random.split(jax.random.fold_in(key, index))
+        acting = policies(match, states)
+        trajectories: Any = (None,) * len(states)
+        info = {}
+        if match.samples:
+            trajectories, info = episode(match, acting, play_key, memories)
+        seen = see(acting, trajectories, info, play_key) if see else ()
+        states, told = update(match, states, trajectories, update_key)
+        if match.samples and match.episodes > 1:
+            memories = _carried(match, policies(match, states), [own.last_memory for own in trajectories])
+        return (states, memories), (told, seen)
+
+    carry = states, memories_of(match, policies(match, states)) if match.samples else ()
+    if match.episodes == 1:
+        (states, _), kept = inner(carry, jnp.zeros((), jnp.int32))
+        kept = jax.tree.map(lambda leaf: leaf[None], kept)
+    else:
+        (states, _), kept = jax.lax.scan(inner, carry, jnp.arange(match.episodes))
+    return states, *kept
+
+
+def _carried(match: Match, acting: Sequence[Any], memories: Sequence[Any]) -> tuple[Any, ...]:
+    """Memories with which the next inner episode starts, leaves `[B, seats, ...]`, from those of the last one's end."""
+    found = []
+    for learner, seats, policy, memory in zip(match.learners, match.seats, acting, memories, strict=True):
+        every = jax.vmap(lambda own, p, m: own.carry(match.env, p, m), axis_size=len(seats))
+        found.append(jax.vmap(every, (None, None, 0), axis_size=match.batch)(learner, policy, memory))
+    return tuple(found)

@@ -1,0 +1,201 @@
+"""Learners around a learner: what it plays and learns is its own, but for what the wrapper changes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Int, Key
+
+from envs import Environment
+from envs.validation import require_range
+from shaping.learner import ENVIRONMENTS, Context, Learner, Replay, Trajectory
+
+__all__ = ["Blind", "Prepared", "Stopped", "Wrapper"]
+
+
+class Wrapper(Learner):
+    """A learner that does all as `learner` does.
+
+    Attributes:
+        learner: what is wrapped.
+    """
+
+    learner: Learner
+
+    @property
+    def sees(self) -> Literal["own", "rewards", "policies"]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What the learner does."""
+        return self.learner.sees
+
+    @property
+    def span(self) -> Literal["episode", "trial"]:
+        """That of the learner."""
+        return self.learner.span
+
+    @property
+    def population(self) -> int:
+        """That of the learner."""
+        return self.learner.population
+
+    @property
+    def samples(self) -> bool:
+        """Whether the learner does."""
+        return self.learner.samples
+
+    @property
+    def tables(self) -> bool:
+        """Whether the learner has one."""
+        return self.learner.tables
+
+    @property
+    def prepares(self) -> bool:
+        """Whether the learner does."""
+        return self.learner.prepares
+
+    def check(self, env: Environment, batch: int = 1) -> None:
+        """Raise unless the learner can play `env`."""
+        self.learner.check(env, batch)
+
+    def check_match(self, match: Any) -> None:
+        """Raise unless the learner can play in `match`."""
+        self.learner.check_match(match)
+
+    def init(self, env: Environment, key: Key[Array, ""]) -> Any:
+        """That of the learner; consumes `key`."""
+        return self.learner.init(env, key)
+
+    def policy(self, state: Any) -> Any:
+        """That of the learner."""
+        return self.learner.policy(state)
+
+    def memory(self, env: Environment, policy: Any) -> Any:
+        """That of the learner."""
+        return self.learner.memory(env, policy)
+
+    def carry(self, env: Environment, policy: Any, memory: Any) -> Any:
+        """As the learner does."""
+        return self.learner.carry(env, policy, memory)
+
+    def act(
+        self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Any, key: Key[Array, ""]
+    ) -> tuple[Any, Any, Any]:
+        """As the learner does; consumes `key`."""
+        return self.learner.act(env, policy, memory, obs, legal, key)
+
+    def replay(self, env: Environment, policy: Any, trajectory: Trajectory) -> Replay:
+        """That of the learner."""
+        return self.learner.replay(env, policy, trajectory)
+
+    def update(self, state: Any, context: Context, key: Key[Array, ""]) -> tuple[Any, Any]:
+        """That of the learner; consumes `key`."""
+        return self.learner.update(state, context, key)
+
+    def begin(self, env: Environment, state: Any, key: Key[Array, ""]) -> Any:
+        """That of the learner; consumes `key`."""
+        return self.learner.begin(env, state, key)
+
+    def candidates(self, env: Environment, state: Any, key: Key[Array, ""]) -> Any:
+        """Those of the learner; consumes `key`."""
+        return self.learner.candidates(env, state, key)
+
+    def enter(self, env: Environment, state: Any, key: Key[Array, ""]) -> Any:
+        """As the learner does; consumes `key`."""
+        return self.learner.enter(env, state, key)
+
+    def learn(
+        self, env: Environment, state: Any, tried: Any, told: Any, key: Key[Array, ""]
+    ) -> tuple[Any, dict[str, Any]]:
+        """As the learner does; consumes `key`."""
+        return self.learner.learn(env, state, tried, told, key)
+
+
+class Counted(NamedTuple):
+    """The state of a learner, and how often it has updated."""
+
+    own: Any
+    updates: Int[Array, ""]
+
+
+class Stopped(Wrapper):
+    """Learns for a number of inner episodes, and no more: a shaper's hold on it is tested after that ("hardstop").
+
+    Source: Khan et al. 2024, arXiv 2312.12568, code.
+
+    Attributes:
+        learner: what is wrapped.
+        episodes: updates it makes.
+    """
+
+    learner: Learner
+    episodes: int = struct.field(default=1, pytree_node=False)
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require_range("episodes", self.episodes, 0, whole=True)
+
+    def init(self, env: Environment, key: Key[Array, ""]) -> Counted:
+        """That of the learner, at 0 updates; consumes `key`."""
+        return Counted(self.learner.init(env, key), jnp.zeros((), jnp.int32))
+
+    def policy(self, state: Counted) -> Any:
+        """That of the learner."""
+        return self.learner.policy(state.own)
+
+    def update(self, state: Counted, context: Context, key: Key[Array, ""]) -> tuple[Counted, Any]:
+        """That of the learner, or nothing once it has stopped; consumes `key`."""
+        own, metrics = self.learner.update(state.own, context, key)
+        going = state.updates < self.episodes
+        kept = jax.tree.map(lambda new, old: jnp.where(going, new, old), own, state.own)
+        return Counted(kept, state.updates + 1), metrics
+
+
+class Blind(Wrapper):
+    """Sees observation 0, the start of an episode, in the first environments of a batch ("blindsight").
+
+    A shaper that averages its memory over the batch may know what happened there all the same.
+    Source: Khan et al. 2024, arXiv 2312.12568, code.
+
+    Attributes:
+        learner: what is wrapped.
+        environments: how many of the B environments it does not see.
+    """
+
+    learner: Learner
+    environments: int = struct.field(default=1, pytree_node=False)
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require_range("environments", self.environments, 0, whole=True)
+
+    def act(
+        self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Any, key: Key[Array, ""]
+    ) -> tuple[Any, Any, Any]:
+        """As the learner does, on what is seen; consumes `key`."""
+        hidden = jax.lax.axis_index(ENVIRONMENTS) < self.environments
+        seen = jax.tree.map(lambda leaf: jnp.where(hidden, jnp.zeros_like(leaf), leaf), obs)
+        return self.learner.act(env, policy, memory, seen, legal, key)
+
+
+class Prepared(Wrapper):
+    """Starts from one of a few states that were prepared before, drawn at random.
+
+    Attributes:
+        learner: what is wrapped.
+        states: of the learner, leaves `[K, ...]`.
+    """
+
+    learner: Learner
+    states: Any
+
+    @property
+    def prepares(self) -> bool:
+        """No longer."""
+        return False
+
+    def init(self, env: Environment, key: Key[Array, ""]) -> Any:
+        """One of the states; consumes `key`."""
+        choice = jax.random.randint(key, (), 0, len(jax.tree.leaves(self.states)[0]))
+        return jax.tree.map(lambda leaf: leaf[choice], self.states)
