@@ -131,7 +131,7 @@ def avoid_crashing_kernels() -> None:
 
 
 def _prepare_jax() -> None:
-    """No crashes, and no second compilation.
+    """No crashes, no second compilation, and every core a device.
 
     Compiled programs outlive the process, in a place of ours or in that of JAX_COMPILATION_CACHE_DIR.
 
@@ -143,6 +143,8 @@ def _prepare_jax() -> None:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(base / "parley" / "compiled")
         os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(2**30)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    if "--xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count() or 1))  # seeds are spread over devices
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

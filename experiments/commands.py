@@ -92,15 +92,24 @@ class Rendering:
     box: float | None
 
 
-PAPERS = ("differentiable",)
+PAPERS = ("differentiable", "leading_the_pack", "mfos")
 REPRODUCE = """Compute published numbers and compare: published value, ours, tolerance, pass or miss, seeds, seconds.
 
-NAME is differentiable: the numbers of the papers on differentiable opponent shaping. Each experiment is written to
---out when it ends, and not run again, so that a stopped reproduction goes on. Exit code 1 if a number is out of
-tolerance."""
+NAME is one of: differentiable, the numbers of the papers on differentiable opponent shaping; leading_the_pack, those of
+n-player opponent shaping (arXiv 2312.12564); mfos, those of model-free opponent shaping (arXiv 2205.01447). Each
+experiment is written to --out when it ends, and not run again, so that a stopped reproduction goes on. Exit code 1 if a
+number is out of tolerance."""
 REPRODUCE_FLAGS = (
-    Parameter("only", "str | None", None, "names of experiments, separated by commas; all of them if not given."),
-    Parameter("out", "str | None", None, "directory for results; runs/reproduce-NAME if not given."),
+    Parameter(
+        "only", "str | None", None, "names of experiments, or patterns such as naive_*, by commas; all if not given."
+    ),
+    Parameter(
+        "scale",
+        "str",
+        "cpu",
+        "effort: smoke, seconds that show that it runs; cpu, hours on two cores; full, as published.",
+    ),
+    Parameter("out", "str | None", None, "directory for results; runs/reproduce-NAME(-SCALE) if not given."),
     Parameter("report", "str | None", None, "Markdown file to write the table to, such as docs/results/NAME.md."),
     Parameter("fresh", "bool", False, "whether to run again what has been done."),
 )
@@ -173,6 +182,7 @@ def crossplay_arguments(args: Sequence[str]) -> tuple[list[Entry], Run]:
     if first is not None and first.path is not None:
         trained, environment = _config(first.path, first.text)
         fixed, file = {"env": trained.env, "players": trained.players}, f"{first.path}/config.yaml"
+        own |= _flags(batch=trained.batch, episodes=trained.episodes)
         for flag in fixed:
             del own[flag]
             if any(arg.split("=")[0] == f"--{flag}" for arg in flags):
@@ -217,7 +227,8 @@ class Reproduction:
 
     Attributes:
         name: of a module in `experiments.papers`.
-        only: names of its experiments; all of them if empty.
+        only: names of its experiments, or patterns; all of them if empty.
+        scale: effort.
         out: directory for results.
         report: Markdown file to write the table to; None for none.
         fresh: whether to run again what has been done.
@@ -225,6 +236,7 @@ class Reproduction:
 
     name: str
     only: tuple[str, ...]
+    scale: str
     out: Path
     report: Path | None
     fresh: bool
@@ -244,8 +256,11 @@ def reproduce_arguments(args: Sequence[str]) -> Reproduction:
         raise UserError(f"unknown reproduction {found[0]!r}{did_you_mean(found[0], PAPERS)}")
     values = _values(REPRODUCE_FLAGS, flags, "python run.py reproduce NAME", REPRODUCE)
     only = tuple(name.strip() for name in values["only"].split(",")) if values["only"] is not None else ()
-    out = Path(values["out"] or f"runs/reproduce-{found[0]}")
-    return Reproduction(found[0], only, out, Path(values["report"]) if values["report"] else None, values["fresh"])
+    scale = values["scale"]
+    out = Path(values["out"] or f"runs/reproduce-{found[0]}{'' if scale == 'cpu' else f'-{scale}'}")
+    return Reproduction(
+        found[0], only, scale, out, Path(values["report"]) if values["report"] else None, values["fresh"]
+    )
 
 
 def _values(known: Sequence[Parameter], flags: Sequence[str], prog: str, description: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,14 +56,17 @@ class Run:
         env: environment; `python run.py list` names them.
         players: number of players; the environment's own default if not given.
         learners: who sits where, e.g. lola,naive*3; one name fills all seats. checkpoint:DIR#seat is the policy that
-            the run in DIR has learned in that seat, and that learns no more.
+            the run in DIR has learned in that seat, and that learns no more. Beside shapers that have no exact values,
+            naive is reinforce.
         baseline: learner that fills all seats of a second match, on the same seeds, for comparison; none; or auto,
             which is naive beside learners on the exact objective and none beside others.
         seeds: how many seeds run side by side.
         seed: the first seed; the others follow it.
         steps: training steps.
         batch: environments played side by side for one update, by learners that sample.
-        episodes: inner episodes of a training step; everybody updates after each.
+        episodes: inner episodes of a training step, together a trial; everybody updates after each, shapers after all.
+        rivals: sets of rivals, each learning by itself, that shapers meet in a trial.
+        rival_start: of a trial, among shapers: cold, with fresh rivals, or warm, where the last trial left them.
         share: whether seats of one name are played by one learner, with the experience of all of them.
         log_every: steps between two lines of metrics.
         out: run directory; a new one below runs/ if not given.
@@ -80,6 +83,8 @@ class Run:
     steps: int = 200
     batch: int = 32
     episodes: int = 1
+    rivals: int = 1
+    rival_start: Literal["cold", "warm"] = "cold"
     share: bool = False
     log_every: int = 10
     out: str | None = None
@@ -96,6 +101,7 @@ RANGES = {
     "seeds": (1, 2**20),
     "batch": (1, 2**20),
     "episodes": (1, 2**20),
+    "rivals": (1, 2**20),
     "steps": (1, 2**31 - 1),
     "log_every": (1, 2**31 - 1),
     "seed": (0, 2**30),
@@ -105,6 +111,9 @@ CONTROL = {
     "resume": "continue the run in this directory; takes --steps to extend it, and --wandb.",
 }
 """Flags that say where a run comes from, and are no part of it."""
+
+AMONG_SHAPERS = {"seeds": 2, "batch": 2, "episodes": 50}
+"""Defaults of a run in which somebody learns from trials: each is of many episodes, and one seed is many matches."""
 
 HELP = ("help", "h")
 CHECKPOINT = "checkpoint:"
@@ -190,6 +199,14 @@ def resolve(
     for flag, (low, high) in RANGES.items():
         if flag in own and not low <= own[flag] <= high:
             raise UserError(f"--{flag} {own[flag]}: expected a whole number from {low} to {high}")
+    if "learners" in own and own["learners"] != _as_played(own["learners"]):
+        for flag in given:
+            if flag.startswith("naive."):
+                raise UserError(
+                    f"--{flag}: beside shapers without exact values naive is reinforce; expected --reinforce."
+                    f"{flag.removeprefix('naive.')}, or another learner"
+                )
+        own["learners"] = _as_played(own["learners"])
     of_run = {f.name: own.pop(f.name) for f in fields(Run) if f.name in own}
     return Run(**command.fixed, **of_run, components=values), own
 
@@ -311,9 +328,12 @@ def _groups(command: Command, values: dict[str, Any]) -> dict[str, Group]:
     name = chosen("env")
     try:
         env = envs.REGISTRY.parameters(name)
-        groups = {"": Group("", command.flags), "env": Group(f"environment {name}", env)}
-        env.pop("players", None)  # has a flag of its own
         learners = _seated(chosen) if command.learners is None else command.learners
+        flags = command.flags
+        if command is TRAIN and any("shaper" in tags for tags in map(_tags, learners)):
+            flags = flags | {flag: replace(flags[flag], default=value) for flag, value in AMONG_SHAPERS.items()}
+        groups = {"": Group("", flags), "env": Group(f"environment {name}", env)}
+        env.pop("players", None)  # has a flag of its own
         for name in dict.fromkeys(name for name in learners if not name.startswith(CHECKPOINT)):
             groups[name] = Group(f"learner {name}", shaping.REGISTRY.parameters(name))
     except ValueError as error:
@@ -323,12 +343,24 @@ def _groups(command: Command, values: dict[str, Any]) -> dict[str, Group]:
 
 def _seated(chosen: Callable[[str], str]) -> list[str]:
     """Names of the learners and of those of the baseline, from the value `chosen` for a flag."""
-    seats = _seat_list(chosen("learners"), "learners")
+    seats = _seat_list(_as_played(chosen("learners")), "learners")
     if chosen("baseline") == "auto":
         seats.append(("naive", 1))
     elif chosen("baseline") != "none":
         seats += _seat_list(chosen("baseline"), "baseline")
     return [name for name, _ in seats]
+
+
+def _as_played(learners: str) -> str:
+    """The learners of a run, naive as reinforce beside shapers that have no exact values."""
+    tags = [_tags(name) for name, _ in _seat_list(learners, "learners")]
+    if any("shaper" in own and "exact" not in own for own in tags):
+        return re.sub(r"(?<![\w:/])naive(?![\w/])", "reinforce", learners)
+    return learners
+
+
+def _tags(name: str) -> tuple[str, ...]:
+    return () if name.startswith(CHECKPOINT) else shaping.REGISTRY.tags(name)
 
 
 def _given_flags(args: Sequence[str]) -> dict[str, str | None]:

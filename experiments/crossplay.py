@@ -22,7 +22,8 @@ from experiments.commands import Entry
 from experiments.config import FaultError, Run, UserError, build_environment, build_learners
 from experiments.crossplay_report import Cell, write
 from experiments.run_directory import new_directory
-from experiments.sides import EVALUATION_EPISODES, advance, seeds_program
+from experiments.sides import EVALUATION_EPISODES, advance
+from experiments.tiles import Tiles
 from experiments.trained import Trained, load
 from shaping import Frozen, Learner, Match
 
@@ -120,6 +121,8 @@ def crossplay(entries: Sequence[Entry], run: Run, command: str, console: Console
         about |= {"players": env.num_players, "steps": run.steps if any(player.learns for player in found) else 0}
         exact = all(learner.tables for *_, match in games for learner in match.learners)
         about["measured"] = "exact, discounted" if exact else f"{EVALUATION_EPISODES} episodes, undiscounted"
+        if any(any(game[2].shapers) for game in games):
+            about["measured"] = f"{about['measured']}; with a shaper, trials of {run.episodes} inner episodes"
         about |= {"entries": [player.describe() for player in found]}
         write(directory, cells, about, console)
     except BaseException:
@@ -192,7 +195,8 @@ def _games(found: Sequence[Form], run: Run, env: Environment) -> Iterator[Game]:
 def _match(env: Environment, run: Run, row: Learner, column: Learner, name: str) -> Match:
     try:
         learners = [row] + [column] * (env.num_players - 1)
-        return Match.of(env, learners, batch=run.batch, episodes=run.episodes)
+        sets = max(1, EVALUATION_EPISODES // run.batch) if any(own.span == "trial" for own in learners) else 1
+        return Match.of(env, learners, batch=run.batch, episodes=run.episodes, rivals=sets)
     except ValueError as error:
         raise UserError(f"{name}: {error}") from error
 
@@ -243,7 +247,7 @@ def _calls(game: Game, pairs: np.ndarray, run: Run) -> Iterator[tuple[np.ndarray
     learns = rows.learns or columns.learns
     calls = -(-len(pairs) // PAIRS_A_CALL[learns])
     size = -(-len(pairs) // calls)
-    program = seeds_program(play_pair, size)
+    program = Tiles.of(size, match).program(play_pair)
     common = (match, rows.members, columns.members, np.int32(run.steps if learns else 0), np.uint32(run.seed))
     for start in range(0, len(pairs), size):
         some = pairs[start : start + size]
@@ -276,7 +280,7 @@ def play_pair(
     key = jax.random.key(seed)
     for number in pair[2:]:
         key = jax.random.fold_in(key, number)
-    _, outcome, _, first_bad = advance(match, jnp.int32(0), stop, shaping.init(match, key), key)
+    _, outcome, _, first_bad = advance(match, jnp.int32(0), stop, jnp.bool_(True), shaping.init(match, key), key)
     cooperation = jnp.zeros(0) if match.env.cooperation is None else outcome.statistics[match.env.cooperation]
     return outcome.reward_per_step, cooperation, (first_bad >= 0).any()
 

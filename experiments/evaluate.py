@@ -75,6 +75,20 @@ class Replay:
         base = f"{first} + " if first else ""
         return f"evaluation seed s plays, in every seat, what training seed {base}{shift} mod {count} has learned"
 
+    def trials(self, players: Sequence[Learner]) -> tuple[int, int]:
+        """Inner episodes of a training step and sets of rivals: those of trials where a shaper plays, else 1 and 1."""
+        if not any(player.span == "trial" for player in players):
+            return 1, 1
+        return self.trained.run.episodes, max(1, EVALUATION_EPISODES // self.run.batch)
+
+    @property
+    def measured(self) -> str:
+        """What rewards are means over, in words."""
+        episodes, sets = self.trials(self.players)
+        if episodes * sets == 1:
+            return f"means over {EVALUATION_EPISODES} episodes, undiscounted"
+        return f"means over trials of {episodes} inner episodes against {sets} sets of fresh rivals, undiscounted"
+
     def describe(self) -> dict[str, Any]:
         """What is played, for `evaluation.json`."""
         return {
@@ -86,7 +100,7 @@ class Replay:
             "seeds": self.run.seeds,
             "seed": self.run.seed,
             "pairing": self.pairing,
-            "episodes": EVALUATION_EPISODES,
+            "measured": self.measured,
             "panel_steps": self.run.steps,
         }
 
@@ -107,7 +121,8 @@ class Replay:
 
     def play(self, names: list[str], players: Sequence[Learner], steps: int = 0) -> Side:
         """Seat `players`, train those that learn for `steps`, and look at the outcome; raises as `against`."""
-        match = Match.of(self.env, players, batch=self.run.batch)
+        episodes, rivals = self.trials(players)
+        match = Match.of(self.env, players, batch=self.run.batch, episodes=episodes, rivals=rivals)
         side = Side(names, self.env, match, range(self.run.seed, self.run.seed + self.run.seeds))
         side.start()
         side.place(self._replayed(side))
@@ -142,7 +157,7 @@ def evaluate(directory: Path, run: Run, panel: bool, command: str, console: Cons
     title = f"{side.label} on {run.env}, trained for {replay.trained.step} steps, {run.seed_count} from {run.seed} on"
     print_table(console, table(side.env, title, side.names, side.outcome))
     console.print(f"{sentence(side.env, side.names, side.outcome)}.", soft_wrap=True)
-    console.print(f"{replay.pairing}; means over {EVALUATION_EPISODES} episodes, undiscounted", soft_wrap=True)
+    console.print(f"{replay.pairing}; {replay.measured}", soft_wrap=True)
     result = replay.describe() | {"command": command, "replay": side.metrics()}
     if panel:
         result["panel"] = [_meet(replay, seat, name, console) for seat in replay.focal for name in PANEL]
@@ -224,7 +239,7 @@ def _best_response_table(replay: Replay, rows: list[dict[str, Any]]) -> Table:
     """A row a focal seat."""
     caption = (
         f"What {BEST_RESPONSE}, trained for {replay.run.steps} steps in that seat, gets more than the policy trained "
-        f"there, no less than 0: a better response may exist. Up to the sampling of {EVALUATION_EPISODES} episodes."
+        f"there, no less than 0: a better response may exist. Up to sampling: {replay.measured}."
     )
     headings = ["trained 50%", "response 50%", *(f"gain {quantile:.0%}" for quantile in QUANTILES)]
     shown = _table("Exploitability, lower bound", caption, "best response", headings)

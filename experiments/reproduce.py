@@ -6,14 +6,16 @@ stopped reproduction goes on where it was; the report is made of what has been w
 
 from __future__ import annotations
 
+import fnmatch
 import importlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -24,7 +26,7 @@ from experiments.config import UserError
 from experiments.report import versions
 from experiments.run_directory import write_atomically, write_json
 
-__all__ = ["Experiment", "Row", "at_least", "factor", "near", "reproduce", "shown"]
+__all__ = ["Experiment", "Row", "at_least", "factor", "near", "reproduce", "sampled", "shown"]
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,15 @@ class Experiment:
         setting: what was run, and where the published numbers are from.
         seeds: independent runs behind each row.
         run: measures them.
+        resumes: whether `run` takes a directory of its own, in which it goes on where it was stopped.
     """
 
     name: str
     title: str
     setting: str
     seeds: int
-    run: Callable[[], list[Row]]
+    run: Callable[..., list[Row]]
+    resumes: bool = False
 
 
 def near(what: str, published: float, ours: float, tolerance: float) -> Row:
@@ -81,6 +85,13 @@ def at_least(what: str, published: float | str, ours: float, least: float) -> Ro
     return Row(what, published, float(ours), f"≥ {least:.3g}", bool(ours >= least))
 
 
+def sampled(what: str, published: float, samples: Sequence[float] | np.ndarray, floor: float) -> Row:
+    """A row whose number, a mean of `samples`, should be within `floor` and four standard errors of the published."""
+    values = np.asarray(samples, float)
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
+    return near(what, published, float(values.mean()), floor + 4 * float(error))
+
+
 def shown(what: str, ours: float | str, published: float | str | None = None) -> Row:
     """A row with nothing, or nothing reliable, to compare with."""
     return Row(what, published, ours if isinstance(ours, str) else float(ours), "", None)
@@ -96,10 +107,13 @@ def reproduce(asked: Reproduction, console: Console) -> int:
         UserError: an unknown experiment, a directory that cannot be written, or a damaged result.
     """
     module = importlib.import_module(f"experiments.papers.{asked.name}")
-    known: dict[str, Experiment] = {experiment.name: experiment for experiment in module.EXPERIMENTS}
-    for name in asked.only:
-        if name not in known:
-            raise UserError(f"--only: unknown experiment {name!r}{did_you_mean(name, known)}")
+    if asked.scale not in module.SCALES:
+        raise UserError(f"--scale {asked.scale}: {asked.name} has {', '.join(module.SCALES)}")
+    known: dict[str, Experiment] = {experiment.name: experiment for experiment in module.experiments(asked.scale)}
+    for pattern in asked.only:
+        if not fnmatch.filter(known, pattern):
+            raise UserError(f"--only: unknown experiment {pattern!r}{did_you_mean(pattern, known)}")
+    asked_for = {name for name in known if not asked.only or any(fnmatch.fnmatch(name, p) for p in asked.only)}
     directory = asked.out
     if asked.report and asked.report.is_dir():
         raise UserError(
@@ -113,11 +127,11 @@ def reproduce(asked: Reproduction, console: Console) -> int:
     results = []
     for experiment in known.values():
         file = directory / f"{experiment.name}.json"
-        wanted = not asked.only or experiment.name in asked.only
+        wanted = experiment.name in asked_for
         if wanted and (asked.fresh or not file.is_file() or _read(file)["setting"] != experiment.setting):
             console.print(f"{experiment.name}: {experiment.title} ...", soft_wrap=True)
             start = time.perf_counter()
-            rows = experiment.run()
+            rows = experiment.run(directory / experiment.name) if experiment.resumes else experiment.run()
             seconds = round(time.perf_counter() - start, 1)
             result = {"setting": experiment.setting, "seeds": experiment.seeds, "seconds": seconds}
             write_json(file, result | {"versions": versions(), "rows": [asdict(row) for row in rows]})
@@ -125,7 +139,7 @@ def reproduce(asked: Reproduction, console: Console) -> int:
             results.append((experiment, _read(file)))
             if wanted:
                 console.print(_table(*results[-1]))
-    shown_now = [result for experiment, result in results if not asked.only or experiment.name in asked.only]
+    shown_now = [result for experiment, result in results if experiment.name in asked_for]
     missed = [row["what"] for result in shown_now for row in result["rows"] if row["passed"] is False]
     total = sum(row["passed"] is not None for result in shown_now for row in result["rows"])
     console.print(f"{total - len(missed)} of {total} numbers within tolerance; results: {directory}", soft_wrap=True)

@@ -94,10 +94,11 @@ class RunDirectory:
                 except (ValueError, KeyError, TypeError) as error:
                     raise UserError(f"{self.metrics}: line {number} is damaged: expected a line of metrics") from error
 
-    def truncate_metrics(self, step: int) -> None:
-        """Drop the lines from `step` on, which a resumed run will write again."""
-        kept = "".join(json.dumps(line) + "\n" for line in self.read_metrics() if line["step"] < step)
-        write_atomically(self.metrics, kept.encode())
+    def truncate_metrics(self, step: int) -> bool:
+        """Drop the lines after `step`, which a resumed run will write again; returns whether there is one of `step`."""
+        lines = [line for line in self.read_metrics() if line["step"] <= step]
+        write_atomically(self.metrics, "".join(json.dumps(line) + "\n" for line in lines).encode())
+        return bool(lines) and lines[-1]["step"] == step
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`."""

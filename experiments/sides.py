@@ -12,25 +12,27 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key, PyTree
+from jaxtyping import Array, Bool, Int, Key, PyTree
 
 import shaping
 from envs import Environment
 from experiments.config import Run, UserError, build_environment, build_learners, seat_names
 from experiments.report import learner_label, mean_over_seats
+from experiments.tiles import Tiles
 from shaping import Match, Outcome
 
 EVALUATION_EPISODES = 64  # for the outcome of policies that have to be sampled
+"""Side by side; among shapers as many environments, in trials of their own."""
 EVALUATION = np.uint32(2**32 - 2)  # folded into a seed's key for them; no training step has this number
 
-__all__ = ["EVALUATION_EPISODES", "Side", "advance", "build_sides", "over_seeds", "seeds_program"]
+__all__ = ["EVALUATION_EPISODES", "Side", "advance", "build_sides"]
 
 
 @dataclass
 class Side:
     """One match of a run, and where it stands.
 
-    The arrays hold a few seeds more than asked for, up to a multiple of the tile; see `over_seeds`.
+    The arrays hold a few seeds more than asked for, up to a multiple of the tile; see `Tiles`.
 
     Attributes:
         names: of the learners, one a seat.
@@ -62,28 +64,33 @@ class Side:
     @property
     def padded(self) -> int:
         """Number of seeds that the arrays hold."""
-        return _padded(len(self.seeds))
+        return self._tiles.padded
+
+    @property
+    def _tiles(self) -> Tiles:
+        return Tiles.of(len(self.seeds), self.match)
 
     def start(self) -> None:
         """Compile the program, for any number of steps, and initialise the learners."""
-        mesh = _mesh(len(self.seeds))
-        numbers = np.arange(self.seeds.start, self.seeds.start + _padded(len(self.seeds)))
-        begin = jax.jit(over_seeds(_begin, mesh, 1))
-        self.states, self._keys = begin((self.match,), (jax.device_put(numbers, _sharding(mesh)),))
-        program = jax.jit(over_seeds(advance, mesh, 2))
-        common = (self.match, np.int32(0), np.int32(0))
+        tiles = self._tiles
+        numbers = np.arange(self.seeds.start, self.seeds.start + tiles.padded)
+        begin = jax.jit(tiles.map(_begin, 1))
+        self.states, self._keys = begin((self.match,), (tiles.place(numbers),))
+        program = jax.jit(tiles.map(advance, 2))
+        common = (self.match, np.int32(0), np.int32(0), np.bool_(True))
         self._program = program.lower(common, (self.states, self._keys)).compile()
 
     def place(self, states: Any) -> None:
         """Take over `states`, leaves `[P, ...]`, spread over the devices."""
-        self.states = jax.device_put(states, _sharding(_mesh(len(self.seeds))))
+        self.states = self._tiles.place(states)
 
-    def run_until(self, start: int, stop: int) -> None:
-        """Steps `start` ... `stop - 1` of all seeds; none if they are equal, which only updates the outcome."""
+    def run_until(self, start: int, stop: int, look: bool = True) -> None:
+        """Steps `start` ... `stop - 1` of all seeds, none if they are equal; with `look`, then update the outcome."""
         assert self._program is not None, "start first"
-        common = (self.match, np.int32(start), np.int32(stop))
+        common = (self.match, np.int32(start), np.int32(stop), np.bool_(look))
         self.states, *seen, first_bad = self._program(common, (self.states, self._keys))
-        self.outcome, self.learning = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(self.seeds)], tuple(seen))
+        outcome, self.learning = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(self.seeds)], tuple(seen))
+        self.outcome = outcome if look else self.outcome
         self.fault = self.fault or self._fault(np.asarray(first_bad)[: len(self.seeds)], stop)
 
     def _fault(self, first_bad: np.ndarray, stop: int) -> str | None:
@@ -121,71 +128,57 @@ class Side:
         return metrics | ({"learning": learning} if learning else {})
 
 
-def over_seeds(function: Callable[..., Any], mesh: jax.sharding.Mesh, arguments: int) -> Callable[..., Any]:
-    """Map `function(*common, *of_one_seed)` over seeds, in tiles of fixed width, spread over the devices of `mesh`.
-
-    Learning amplifies rounding until seeds end in other basins, and rounding depends on the width of a batch. In tiles
-    of fixed width no seed depends on how many others run beside it, nor on the number of devices.
-
-    Returns:
-        A function of `common`, a tuple, and of a tuple of `arguments` PyTrees with leaves `[P, ...]`.
-    """
-
-    def run(common: tuple[Any, ...], seeds: tuple[Any, ...]) -> Any:
-        assert len(seeds) == arguments
-        tiles = jax.tree.map(lambda leaf: leaf.reshape(len(leaf) // _tile(), _tile(), *leaf.shape[1:]), seeds)
-        one_tile = jax.vmap(lambda *own: function(*common, *own))
-        results = jax.lax.map(lambda tile: one_tile(*tile), tiles)
-        return jax.tree.map(lambda leaf: leaf.reshape(len(leaf) * _tile(), *leaf.shape[2:]), results)
-
-    spec = jax.sharding.PartitionSpec
-    specs = (spec(), (spec("seeds"),) * arguments)
-    return jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=spec("seeds"), check_vma=False)
-
-
-def seeds_program(function: Callable[..., Any], count: int) -> Callable[..., Any]:
-    """A program that maps `function(*common, *of_one_seed)` over `count` seeds; compiled when first called.
-
-    Returns:
-        A function of `common`, a tuple, and of a tuple of PyTrees with leaves `[count, ...]`; its results are NumPy,
-        leaves `[count, ...]`.
-    """
-    mesh, rows = _mesh(count), np.arange(_padded(count)) % count
-
-    def mapped(common: tuple[Any, ...], seeds: tuple[Any, ...]) -> Any:
-        return over_seeds(function, mesh, len(seeds))(common, seeds)
-
-    program = jax.jit(mapped)
-
-    def run(common: tuple[Any, ...], seeds: tuple[Any, ...]) -> Any:
-        padded = jax.device_put(jax.tree.map(lambda leaf: leaf[rows], seeds), _sharding(mesh))
-        return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], program(common, padded))
-
-    return run
-
-
 def advance(
-    match: Match, start: Int[Array, ""], stop: Int[Array, ""], states: PyTree, key: Key[Array, ""]
+    match: Match,
+    start: Int[Array, ""],
+    stop: Int[Array, ""],
+    look: Bool[Array, ""],
+    states: PyTree,
+    key: Key[Array, ""],
 ) -> tuple[PyTree, Outcome, PyTree, Int[Array, " arrays"]]:
-    """Steps `start` ... `stop - 1` of one seed.
+    """Steps `start` ... `stop - 1` of one seed; then, with `look`, the outcome of what has been learned.
 
-    Returns the states, the outcome of the policies, the metrics of the last step (NaN without any), and for each array
-    of floats in the states the step that left it not finite, or -1.
+    Among shapers that is the mean over one more trial, from which nobody learns.
+
+    Returns the states, the outcome (zeros without `look`), the metrics of the last step (NaN without any), and for
+    each array of floats in the states the step that left it not finite, or -1.
     """
-
-    def body(index: Any, carry: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
-        states, _, first_bad = carry
-        states, metrics = shaping.step(match, states, key, index)
-        finite = jnp.array([jnp.isfinite(leaf).all() for _, leaf in _floats(states)], bool)
-        return states, metrics, jnp.where((first_bad < 0) & ~finite, index + 1, first_bad)
-
-    first_bad = jnp.full(len(_floats(states)), -1, jnp.int32)
-    shapes = jax.eval_shape(shaping.step, match, states, key, start)[1]
-    metrics = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
-    states, metrics, first_bad = jax.lax.fori_loop(start, stop, body, (states, metrics, first_bad))
-    looking = match.replace(batch=EVALUATION_EPISODES)
+    shapes = any(match.shapers)
     look_key = jax.random.fold_in(jax.random.fold_in(key, EVALUATION), stop)
-    return states, shaping.outcome(looking, shaping.policies(match, states), look_key), metrics, first_bad
+
+    def body(index: Any, carry: Any) -> Any:
+        states, metrics, seen, first_bad = carry
+        if shapes:
+            looking = index == stop
+            own = jax.tree.map(lambda a, b: jnp.where(looking, a, b), look_key, jax.random.fold_in(key, index))
+            states, told, seen = shaping.trial_or_look(match, states, own, looking)
+            metrics = jax.tree.map(lambda old, new: jnp.where(looking, old, new), metrics, told)
+        else:
+            states, metrics = shaping.step(match, states, key, index)
+        finite = jnp.array([jnp.isfinite(leaf).all() for _, leaf in _floats(states)], bool)
+        return states, metrics, seen, jnp.where((first_bad < 0) & ~finite, index + 1, first_bad)
+
+    if shapes:
+        _, told, seen = jax.eval_shape(shaping.trial_or_look, match, states, key, look)
+    else:
+        told, seen = jax.eval_shape(shaping.step, match, states, key, start)[1], ()
+    metrics = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), told)
+    first_bad = jnp.full(len(_floats(states)), -1, jnp.int32)
+    carry = states, metrics, _zeros(seen), first_bad
+    states, metrics, seen, first_bad = jax.lax.fori_loop(start, stop + (look & shapes).astype(jnp.int32), body, carry)
+    if shapes:
+        return states, seen, metrics, first_bad
+    seen = _zeros(jax.eval_shape(_look, match, states, look_key))
+    return states, jax.lax.cond(look, _look, lambda *_: seen, match, states, look_key), metrics, first_bad
+
+
+def _look(match: Match, states: PyTree, key: Key[Array, ""]) -> Outcome:
+    """The outcome of the policies, of as many episodes as there are to evaluate."""
+    return shaping.outcome(match.replace(batch=EVALUATION_EPISODES), shaping.policies(match, states), key)
+
+
+def _zeros(shapes: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def build_sides(run: Run) -> dict[str, Side]:
@@ -208,7 +201,17 @@ def _build_side(run: Run, env: Environment, flag: str, learners: str) -> Side:
     names = seat_names(learners, env.num_players, flag)
     built = build_learners(run, env, names)
     try:
-        match = Match.of(env, built, batch=run.batch, episodes=run.episodes, share=run.share)
+        shapes = any(learner.span == "trial" for learner in built)
+        rivals = run.rivals if shapes or flag == "learners" else 1  # a baseline has none
+        match = Match.of(
+            env,
+            built,
+            batch=run.batch,
+            episodes=run.episodes,
+            share=run.share,
+            rivals=rivals,
+            rival_start=run.rival_start,
+        )
     except ValueError as error:
         raise UserError(f"--{flag} {learners}: {error}") from error
     return Side(names, env, match, range(run.seed, run.seed + run.seeds))
@@ -224,23 +227,3 @@ def _floats(states: Any) -> list[tuple[Any, Any]]:
     """Path and array of everything in `states` that could be not finite."""
     leaves = jax.tree_util.tree_leaves_with_path(states)
     return [(path, leaf) for path, leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
-
-
-def _tile() -> int:
-    """Seeds computed side by side; part of what makes numbers repeatable, so it depends on nothing but the backend."""
-    return 4 if jax.default_backend() == "cpu" else 64
-
-
-def _padded(seeds: int) -> int:
-    return -(-seeds // _tile()) * _tile()
-
-
-def _mesh(seeds: int) -> jax.sharding.Mesh:
-    """As many local devices as divide the tiles of the seeds."""
-    devices, tiles = jax.local_devices(), _padded(seeds) // _tile()
-    count = next(d for d in range(len(devices), 0, -1) if tiles % d == 0)
-    return jax.make_mesh((count,), ("seeds",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices[:count])
-
-
-def _sharding(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
-    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("seeds"))

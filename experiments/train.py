@@ -85,8 +85,8 @@ def train(run: Run, resume: str | None, command: str, console: Console) -> int:
         Tracker(run.wandb, directory, to_flags(run), fresh=resume is None) as tracker,
     ):
         _start(run, sides, clock, console)
-        step = _restore(run, directory, sides, console) if resume else 0
-        step = _loop(run, sides, step, directory, tracker, clock, console)
+        step, logged = _restore(run, directory, sides, console) if resume else (0, False)
+        step = _loop(run, sides, step, logged, directory, tracker, clock, console)
         status = "failed" if _fault(sides) else "interrupted" if step < run.steps else "finished"
         directory.write_summary(summary(run, sides, step, status, command, vars(clock) | {"wall_s": clock.wall_s}))
         labels = {name: side.label for name, side in sides.items()}
@@ -114,8 +114,8 @@ def _start(run: Run, sides: Sides, clock: Clock, console: Console) -> None:
         console.print(f"compiled {what}: {seconds:.1f} s")
 
 
-def _restore(run: Run, directory: RunDirectory, sides: Sides, console: Console) -> int:
-    """Put the last sound checkpoint into `sides`; returns its step, 0 if there is none."""
+def _restore(run: Run, directory: RunDirectory, sides: Sides, console: Console) -> tuple[int, bool]:
+    """Put the last sound checkpoint into `sides`; returns its step, 0 if there is none, and whether that is logged."""
     step, states, unread = checkpoint.restore_latest(directory.checkpoints, _states(sides))
     for message in unread:
         console.print(f"warning: {message}; trying an older one", soft_wrap=True)
@@ -124,13 +124,20 @@ def _restore(run: Run, directory: RunDirectory, sides: Sides, console: Console) 
     else:
         for name, side in sides.items():
             side.place(states[name])
-    directory.truncate_metrics(step)
+    written = directory.truncate_metrics(step)
     directory.write_config(to_flags(run))
-    return step
+    return step, written
 
 
 def _loop(
-    run: Run, sides: Sides, step: int, directory: RunDirectory, tracker: Tracker, clock: Clock, console: Console
+    run: Run,
+    sides: Sides,
+    step: int,
+    logged_before: bool,
+    directory: RunDirectory,
+    tracker: Tracker,
+    clock: Clock,
+    console: Console,
 ) -> int:
     """Advance to the last step, or until a signal or a fault; returns the step reached.
 
@@ -140,7 +147,8 @@ def _loop(
     saved = time.perf_counter()
     for side in sides.values():
         side.run_until(step, step)
-    _log(sides, step, directory, tracker)
+    if not logged_before:
+        _log(sides, step, directory, tracker)
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=run.steps, completed=step)
         while step < run.steps and clock.signal is None and not _fault(sides):
@@ -148,7 +156,7 @@ def _loop(
             stop = min(logged, step + max(1, int(clock.steps_per_s * CHUNK_S)))
             start = time.perf_counter()
             for side in sides.values():
-                side.run_until(step, stop)
+                side.run_until(step, stop, look=stop == logged)
             clock.training_s += time.perf_counter() - start
             clock.steps += stop - step
             if _fault(sides) or time.perf_counter() - saved > CHECKPOINT_EVERY_S:
@@ -156,6 +164,9 @@ def _loop(
                 saved = time.perf_counter()
             step = stop
             if step == logged or clock.signal is not None or _fault(sides):
+                if step != logged:
+                    for side in sides.values():
+                        side.run_until(step, step)
                 _log(sides, step, directory, tracker)
             speed = f"{clock.steps_per_s:,.0f} steps/s"
             progress.update(task, completed=step, description=f"{speed}  welfare {headline(sides)}")

@@ -13,7 +13,7 @@ import numpy as np
 from envs import Environment
 from experiments import checkpoint
 from experiments.config import Run, UserError, parse
-from shaping import Frozen, Learner, Match, init, policies
+from shaping import Frozen, Learner, Match, begin, init, policies
 
 __all__ = ["Trained", "frozen", "load"]
 
@@ -39,12 +39,15 @@ class Trained:
     def learner(self, seat: int) -> Learner:
         """The policy of `seat` as a player that learns no more, one for each of the S seeds.
 
-        A fixed strategy, which has learned nothing, as it is.
+        A fixed strategy, which has learned nothing, as it is, and so are the rivals of shapers.
         """
         group = next(g for g, seats in enumerate(self.match.seats) if seat in seats)
         place = self.match.seats[group].index(seat)
-        acting = jax.vmap(lambda states: policies(self.match, states), axis_size=self.run.seeds)(self.states)[group]
         own = jax.tree.map(lambda leaf: leaf[place], self.match.learners[group])
+        if any(self.match.shapers) and not self.match.shapers[group]:
+            return own
+        inner = lambda states: policies(self.match, begin(self.match, states, jax.random.key(0)))  # noqa: E731
+        acting = jax.vmap(inner, axis_size=self.run.seeds)(self.states)[group]
         return Frozen.of(own, jax.tree.map(lambda leaf: leaf[:, place], acting)) if jax.tree.leaves(acting) else own
 
     def check(self, name: str, env: Environment, seat: int = 0) -> None:
