@@ -593,3 +593,11 @@ EXPERIMENTS = [
         many_players,
     ),
 ]
+
+
+SCALES = ("cpu",)
+
+
+def experiments(scale: str) -> list[Experiment]:
+    """All of them."""
+    return EXPERIMENTS

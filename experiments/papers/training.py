@@ -1,0 +1,48 @@
+"""Training runs behind a number of a paper: ordinary runs of configuration files, in directories of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments import checkpoint
+from experiments.config import FaultError, parse
+from experiments.train import train
+from experiments.trained import Trained, load
+
+__all__ = ["CONFIGS", "trained"]
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "papers"
+
+
+def trained(
+    configs: Sequence[Path], directory: Path, steps: int | None = None, console: Console | None = None
+) -> Trained:
+    """What a run of `configs`, later ones on top, has learned in `directory`; it goes on where it was stopped.
+
+    Args:
+        configs: YAML files.
+        directory: of the run.
+        steps: instead of those of the files.
+        console: for progress.
+
+    Raises:
+        KeyboardInterrupt: it was stopped again.
+        FaultError: it failed.
+    """
+    started = (directory / "config.yaml").is_file()
+    args = ["--resume", str(directory)] if started else ["--out", str(directory)]
+    args += [] if started else [f"--config={path}" for path in configs]
+    args += [f"--steps={steps}"] if steps else []
+    run, _ = parse(args)
+    done = checkpoint.latest_step(directory / "checkpoint") or 0 if started else 0
+    if done < run.steps:
+        command = " ".join(["python run.py", *args])
+        code = train(run, str(directory) if started else None, command, console or Console(highlight=False))
+        if code >= 128:
+            raise KeyboardInterrupt
+        if code:
+            raise FaultError(f"{command}: failed with exit code {code}")
+    return load(directory)
