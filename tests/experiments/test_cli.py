@@ -84,6 +84,12 @@ def test_one_seed_of_many_is_the_single_run(small_run, tmp_path):
     assert final(tmp_path / "single")["welfare"][0] == final(small_run)["welfare"][2]
 
 
+def on_devices(count):
+    """An environment in which JAX has so many devices; a command run in this process may have set another number."""
+    rest = {key: value for key, value in os.environ.items() if key != "JAX_NUM_CPU_DEVICES"}
+    return rest | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+
+
 @pytest.mark.parametrize("devices", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_no_seed_depends_on_the_others_or_on_the_devices(tmp_path, devices):
     """Exactly, and for long: learning amplifies rounding until a seed ends in another basin."""
@@ -95,7 +101,7 @@ def test_no_seed_depends_on_the_others_or_on_the_devices(tmp_path, devices):
     assert welfare["few"] == welfare["many"][5:7]
     if devices == 1:
         return
-    environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    environment = on_devices(devices)
     result = command(*long, "--seeds", "9", "--out", str(tmp_path / "devices"), env=environment, timeout=180)
     assert result.returncode == 0, result.stderr
     assert final(tmp_path / "devices")["welfare"] == welfare["many"]
@@ -421,7 +427,7 @@ def test_seeds_are_spread_over_the_devices():
         "side = build_sides(parse(['--seeds', '9', '--players', '2'])[0])['learners']; side.start()\n"
         "sys.exit(0 if len(side.states[0].params.sharding.device_set) == 3 else 1)"
     )
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
+    environment = on_devices(3)
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
 
 

@@ -44,7 +44,7 @@ def test_every_parameter_has_help_and_a_type(registry):
 @pytest.mark.parametrize("registry", [envs.REGISTRY, shaping.REGISTRY], ids=["environments", "learners"])
 def test_what_is_read_from_the_sources_is_what_python_sees(registry):
     """The source files are parsed, not imported; both must agree on every name and default."""
-    for source in {source for recipe in registry._recipes.values() for source in recipe.sources}:
+    for source in {source for recipe in registry._recipes.values() for source in recipe.sources.values()}:
         module, attribute = source.split(":")
         seen = inspect.signature(getattr(importlib.import_module(module), attribute)).parameters
         defaults = {
@@ -97,6 +97,48 @@ def test_every_preset_builds_and_holds_only_differences(path):
         for inner in (v if isinstance(v, dict) else [0])
     }
     assert flat - {"env", "learners"} <= changed
+
+
+PAPERS = ROOT / "configs" / "papers" / "leading_the_pack"
+
+
+def test_every_cell_of_leading_the_pack_has_the_numbers_of_its_code():
+    cells = sorted(path for path in PAPERS.glob("*_[1-5].yaml"))
+    assert len(cells) == 4 * (3 + 4 + 5)
+    for path in cells:
+        run = resolved("--config", str(path))
+        players, shapers = int(path.stem[-3]), int(path.stem[-1])
+        seats = seat_names(run.learners, players)
+        assert seats == ["shaper"] * shapers + ["pax_ppo_gru"] * (players - shapers)
+        assert run.players == players
+        assert (run.episodes, run.rivals, run.batch, run.seeds) == (1000, 10, 2, 5)
+        own = run.components["shaper"]
+        assert own["population"] == (100 if shapers > 1 or run.env == "ipd" else 50)
+        assert own["learning_rate"] == (0.01 if shapers > 1 else 0.1)
+
+
+@pytest.mark.parametrize("path", sorted(set(PAPERS.glob("*.yaml")) - set(PAPERS.glob("*_[1-5].yaml"))), ids=str)
+def test_overlays_change_what_they_name(path):
+    cell = "ipd3_2" if "several" in path.stem else "ipd3_1"
+    below, over = (
+        to_flags(resolved("--config", str(PAPERS / f"{cell}.yaml"), *more)) for more in ([], ["--config", str(path)])
+    )
+    named = {
+        f"{k}.{inner}" if isinstance(v, dict) else k
+        for k, v in yaml.safe_load(path.read_text()).items()
+        for inner in (v if isinstance(v, dict) else [0])
+    }
+    assert {flag for flag in below if below[flag] != over[flag]} <= named <= set(over)
+
+
+def test_runs_with_a_shaper_have_other_defaults():
+    shaping = resolved("--learners", "shaper*2,naive*8", "--players", "10")
+    assert (shaping.seeds, shaping.batch, shaping.episodes) == (2, 2, 50)
+    assert shaping.learners == "shaper*2,reinforce*8"
+    assert resolved("--learners", "mfos_exact,naive", "--env", "ipd2").learners == "mfos_exact,naive"
+    assert resolved("--learners", "shaper,ppo", "--env", "ipd2", "--seeds", "3").seeds == 3
+    assert resolved("--learners", "ppo").episodes == 1
+    assert resolved("--learners", "checkpoint:naive/naive#0,naive").learners == "checkpoint:naive/naive#0,naive"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs/sweeps").glob("*.yaml")), ids=lambda path: path.name)

@@ -143,7 +143,7 @@ def test_every_pair_is_the_single_match_of_its_two_policies(lola, faster):
     cells = module.play(games, found, run, Console(quiet=True))
     there = {player.label: load(path) for player, path in zip(found, (lola, faster), strict=True)}
     assert cells[0][1].reward.shape == (3, 2, 2)
-    single = jax.jit(lambda match, key: advance(match, 0, 0, shaping.init(match, key), key)[1].reward_per_step)
+    single = jax.jit(lambda match, key: advance(match, 0, 0, True, shaping.init(match, key), key)[1].reward_per_step)
     for i, j in ((0, 0), (2, 1)):
         own = there[row.label].learner(0).replace(choice=jax.numpy.int32(i))
         other = there[column.label].learner(1).replace(choice=jax.numpy.int32(j))
@@ -158,13 +158,13 @@ def test_every_pair_is_the_single_match_of_its_two_policies(lola, faster):
 def test_entries_of_one_form_are_one_call(lola, faster, monkeypatch):
     """Though the floats among their hyper-parameters, and their numbers of policies, differ."""
     calls = []
-    program = module.seeds_program
+    program = module.Tiles.program
 
-    def counted(function, count):
-        run = program(function, count)
-        return lambda *args: calls.append(count) or run(*args)
+    def counted(tiles, function):
+        run = program(tiles, function)
+        return lambda *args: calls.append(tiles.count) or run(*args)
 
-    monkeypatch.setattr(module, "seeds_program", counted)
+    monkeypatch.setattr(module.Tiles, "program", counted)
     found, games, run = built(lola, f"{lola}#1", faster, f"{faster}#1", *SHORT)
     whole = module.play(games, found, run, Console(quiet=True))
     assert calls == [100]
@@ -431,7 +431,7 @@ def test_mistakes_exit_with_2_before_anything_is_compiled(args, message, lola, t
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "config.yaml").write_text((lola / "config.yaml").read_text())
-    monkeypatch.setattr(module, "seeds_program", lambda *_: pytest.fail("compiled"))
+    monkeypatch.setattr(module.Tiles, "program", lambda *_: pytest.fail("compiled"))
     places = {"tmp": tmp_path, "lola": lola, "three": three, "bare": tmp_path / "bare"}
     assert main(["crossplay", *(arg.format(**places) for arg in args)]) == 2
     assert message in capsys.readouterr().err

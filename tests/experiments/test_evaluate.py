@@ -171,7 +171,8 @@ def test_the_file_says_what_was_played(exploited, cooperators):
     assert result["command"].startswith(f"python run.py evaluate {cooperators} --steps 50")
     assert result["run"] == str(cooperators.resolve())
     assert (result["env"], result["learners"]) == ("ipd", ["always_cooperate"] * 2)
-    assert (result["env_parameters"]["horizon"], result["episodes"], result["panel_steps"]) == (HORIZON, 64, 50)
+    assert (result["env_parameters"]["horizon"], result["panel_steps"]) == (HORIZON, 50)
+    assert result["measured"] == "means over 64 episodes, undiscounted"
     assert result["pairing"] == "evaluation seed s plays, in every seat, what training seed s mod 3 has learned"
     assert result["versions"]["jax"]
 

@@ -2,11 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from experiments import reproduce
 from experiments.cli import main
-from experiments.papers import differentiable
+from experiments.papers import differentiable, leading_the_pack, mfos
 from experiments.reproduce import Experiment, Row, at_least, factor, near, shown
 
 
@@ -97,3 +98,51 @@ def test_the_learner_of_a_row_is_the_one_it_names():
     """The cheapest real experiment: the closed form of LOLA's end state in the tandem game."""
     rows = {row.what: row for row in differentiable.tandem()}
     assert all(row.passed for row in rows.values()), [row for row in rows.values() if not row.passed]
+
+
+@pytest.mark.parametrize("module", [leading_the_pack, mfos], ids=lambda module: module.__name__)
+def test_every_scale_names_its_experiments_and_efforts(module):
+    for scale in module.SCALES:
+        found = module.experiments(scale)
+        names = [experiment.name for experiment in found]
+        assert len(set(names)) == len(names) >= 10
+        assert all(len(experiment.setting) > 40 for experiment in found)
+    settings = [{experiment.setting for experiment in module.experiments(scale)} for scale in module.SCALES]
+    assert not settings[0] & settings[1]  # what is done at one scale is not taken for another
+
+
+def test_scales_and_patterns_choose(two, tmp_path, capsys):
+    out = ["--out", str(tmp_path)]
+    assert main(["reproduce", "differentiable", "--only", "sec*", *out]) == 0
+    assert two == ["second"]
+    assert main(["reproduce", "differentiable", "--scale", "full", *out]) == 2
+    assert "--scale full: differentiable has cpu" in capsys.readouterr().err
+    assert main(["reproduce", "leading_the_pack", "--scale", "cpuu", *out]) == 2
+    assert "smoke, cpu, full" in capsys.readouterr().err
+
+
+def test_an_experiment_that_resumes_has_a_directory_of_its_own(monkeypatch, tmp_path):
+    places = []
+
+    def run(place):
+        places.append(place)
+        return [shown("a", 1.0)]
+
+    monkeypatch.setattr(differentiable, "EXPERIMENTS", [Experiment("long", "L", "S.", 1, run, resumes=True)])
+    assert main(["reproduce", "differentiable", "--out", str(tmp_path)]) == 0
+    assert places == [tmp_path / "long"]
+
+
+def test_a_sampled_number_has_a_tolerance_of_its_own_error():
+    row = reproduce.sampled("x", 1.0, [0.9, 1.0, 1.1, 1.2], 0.01)
+    error = np.std([0.9, 1.0, 1.1, 1.2], ddof=1) / 2
+    assert row.ours == pytest.approx(1.05)
+    assert row.tolerance == f"± {0.01 + 4 * error:.3g}"
+    assert row.passed
+    assert not reproduce.sampled("x", 2.0, [0.9, 1.0, 1.1, 1.2], 0.01).passed
+
+
+def test_published_cells_have_a_number_a_seat_and_their_mean_as_welfare():
+    for (game, players, shapers), (own, naive, welfare) in leading_the_pack.PUBLISHED_SHAPERS.items():
+        assert (len(own), len(naive)) == (shapers, players - shapers), (game, players, shapers)
+        assert np.mean(own + naive) == pytest.approx(welfare, abs=0.02), (game, players, shapers)
