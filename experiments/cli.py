@@ -51,11 +51,11 @@ def _train(args: list[str]) -> int:
 
 
 def _evaluate(args: list[str]) -> int:
-    directory, run, panel = evaluate_arguments(args)
+    asked = evaluate_arguments(args)
     _prepare_jax()
     from experiments.evaluate import evaluate  # imports JAX
 
-    evaluate(directory, run, panel, _written(["evaluate", *args]), _console())
+    evaluate(asked, _written(["evaluate", *args]), _console())
     return 0
 
 

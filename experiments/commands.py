@@ -17,6 +17,7 @@ __all__ = [
     "BEST_RESPONSE",
     "NAIVE",
     "Entry",
+    "Evaluation",
     "Rendering",
     "Reproduction",
     "crossplay_arguments",
@@ -34,7 +35,11 @@ DIR is a run directory. Every seat plays what it has learned there and learns no
 policies of training seed s mod S, counted from the first, in all seats. The panel: each learner of the run, in its
 first seat, meets always_cooperate, always_defect, tit_for_tat and fresh naive learners ({NAIVE}) in all other seats;
 and a fresh {BEST_RESPONSE} learner takes its place among the trained others. What that gains over it bounds its
-exploitability from below, no more: a better response may exist. Prints tables and writes evaluation.json into DIR."""
+exploitability from below, no more: a better response may exist. Prints tables and writes evaluation.json into DIR.
+
+Shapers play trials, among rivals that learn anew, and so do controls in their seats, on which a shaper has to improve:
+always_defect, always_cooperate, uniform, tit_for_tat, and one more rival. --hardstop and --blindsight change the
+trials."""
 
 CROSSPLAY = """Play everyone against everyone, also against itself: training seed against training seed.
 
@@ -116,6 +121,25 @@ REPRODUCE_FLAGS = (
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """What is to be evaluated.
+
+    Attributes:
+        directory: of the run.
+        run: environment, new seeds, and the panel's learners.
+        panel: whether to play against the standard panel, and controls.
+        hardstop: inner episodes after which the rivals of shapers learn no more; None if they go on.
+        blindsight: environments of a trial whose observations shapers do not see.
+    """
+
+    directory: Path
+    run: Run
+    panel: bool = True
+    hardstop: int | None = None
+    blindsight: int = 0
+
+
+@dataclass(frozen=True)
 class Entry:
     """Who takes part in a cross-play.
 
@@ -134,8 +158,8 @@ class Entry:
     seat: int = 0
 
 
-def evaluate_arguments(args: Sequence[str]) -> tuple[Path, Run, bool]:
-    """The run directory, what to play there (environment, new seeds, the panel's learners), and whether to.
+def evaluate_arguments(args: Sequence[str]) -> Evaluation:
+    """The run directory, and what to play there.
 
     Raises:
         UserError: a mistake in the arguments.
@@ -152,11 +176,19 @@ def evaluate_arguments(args: Sequence[str]) -> tuple[Path, Run, bool]:
     own["steps"] = replace(own["steps"], help="training steps of the fresh learners.")
     own["seeds"] = replace(own["seeds"], help="how many new seeds; by default as many as the run has.")
     own["seed"] = replace(own["seed"], help="the first new seed; by default the one after the last of the run.")
-    own["panel"] = Parameter("panel", "bool", True, "whether to play against the standard panel.")
+    own["panel"] = Parameter("panel", "bool", True, "whether to play against the standard panel, and controls.")
+    own["hardstop"] = Parameter(
+        "hardstop", "int | None", None, "inner episodes after which the rivals of shapers learn no more."
+    )
+    own["blindsight"] = Parameter("blindsight", "int", 0, "environments of a trial that shapers do not see.")
     fixed = {"env": trained.env, "players": trained.players}
     command = Command("python run.py evaluate DIR", EVALUATE, own, fixed, (NAIVE, BEST_RESPONSE))
     run, rest = resolve(command, flags, environment, f"{found[0]}/config.yaml" if found else "")
-    return Path(found[0]), run, rest["panel"]
+    if rest["hardstop"] is not None and rest["hardstop"] < 0:
+        raise UserError(f"--hardstop {rest['hardstop']}: expected 0 or more inner episodes")
+    if not 0 <= rest["blindsight"] <= run.batch:
+        raise UserError(f"--blindsight {rest['blindsight']}: expected 0 to {run.batch} of the environments (--batch)")
+    return Evaluation(Path(found[0]), run, **{name: rest[name] for name in ("panel", "hardstop", "blindsight")})
 
 
 def crossplay_arguments(args: Sequence[str]) -> tuple[list[Entry], Run]:

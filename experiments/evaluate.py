@@ -5,30 +5,50 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Int
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 import shaping
 from envs import Environment
-from experiments.commands import BEST_RESPONSE, NAIVE
+from experiments.commands import BEST_RESPONSE, NAIVE, Evaluation
 from experiments.config import FaultError, Run, UserError, build_environment, seat_names
 from experiments.report import QUANTILES, print_table, sentence, table, versions
 from experiments.run_directory import write_json
 from experiments.sides import EVALUATION_EPISODES, Side
+from experiments.tiles import Tiles
 from experiments.trained import Trained, load
 from shaping import Frozen, Learner, Match
+from shaping.wrappers import Blind, Stopped
 
-__all__ = ["FILE", "PANEL", "Replay", "evaluate"]
+__all__ = ["CONTROLS", "FILE", "PANEL", "Replay", "evaluate", "trials"]
 
 FILE = "evaluation.json"
 PANEL = ("always_cooperate", "always_defect", "tit_for_tat", NAIVE)
 """Who meets a focal player, in all other seats; the last one learns."""
+CONTROLS = ("always_defect", "always_cooperate", "uniform", "tit_for_tat")
+"""Who sits where shapers do, among rivals that learn; and one more rival."""
+
+
+def trials(match: Match, seeds: Sequence[int]) -> np.ndarray:
+    """Rewards per step `[S, M, n]` in every inner episode of a trial for each seed, from which no shaper learns."""
+    return _trials(Tiles.of(len(seeds), match))((match,), (np.array(seeds),))
+
+
+@cache
+def _trials(tiles: Tiles) -> Any:
+    return tiles.program(_trial)
+
+
+def _trial(match: Match, seed: Int[Array, ""]) -> Array:
+    start, play = jax.random.split(jax.random.key(seed))
+    return shaping.trial_outcome(match, shaping.init(match, start), play).reward_per_step
 
 
 @dataclass(frozen=True)
@@ -40,7 +60,8 @@ class Replay:
         env: the environment.
         run: new seeds and steps, and the hyper-parameters of the panel's learners.
         names: of the run's learners, one a seat.
-        players: their policies, that learn no more.
+        players: their policies, that learn no more; rivals of shapers as they are.
+        note: on how they differ from what was trained.
     """
 
     trained: Trained
@@ -48,19 +69,31 @@ class Replay:
     run: Run
     names: list[str]
     players: list[Learner]
+    note: str = ""
 
     @classmethod
-    def of(cls, directory: Path, run: Run) -> Replay:
-        """What the run in `directory` has learned, in the environment of `run`.
+    def of(cls, asked: Evaluation) -> Replay:
+        """What a run has learned, in the environment and on the terms that are asked for.
 
         Raises:
             UserError: no run, or policies that cannot play there.
         """
-        trained, env = load(directory, str(directory)), build_environment(run)
-        trained.check(str(directory), env)
-        seats = range(env.num_players)
+        name = str(asked.directory)
+        trained, env = load(asked.directory, name), build_environment(asked.run)
+        trained.check(name, env)
         names = seat_names(trained.run.learners, env.num_players)
-        return cls(trained, env, run, names, [trained.learner(seat) for seat in seats])
+        players, note = [trained.learner(seat) for seat in range(env.num_players)], ""
+        for flag in ("hardstop", "blindsight"):
+            if getattr(asked, flag) and not any(trained.match.shapers):
+                raise UserError(f"--{flag} without a shaper: expected a run in which one learned, such as of shaper")
+        if asked.hardstop is not None:
+            players = [own if own.span == "trial" else Stopped(own, asked.hardstop) for own in players]
+            note += f"; rivals learn in the first {asked.hardstop} only"
+        if asked.blindsight:
+            blind = lambda own: own.replace(learner=Blind(own.learner, asked.blindsight))  # noqa: E731
+            players = [blind(own) if isinstance(own, Frozen) else own for own in players]
+            note += f"; shapers do not see {asked.blindsight} of {asked.run.batch} environments"
+        return cls(trained, env, asked.run, names, players, note)
 
     @property
     def focal(self) -> dict[int, str]:
@@ -87,7 +120,8 @@ class Replay:
         episodes, sets = self.trials(self.players)
         if episodes * sets == 1:
             return f"means over {EVALUATION_EPISODES} episodes, undiscounted"
-        return f"means over trials of {episodes} inner episodes against {sets} sets of fresh rivals, undiscounted"
+        what = f"means over trials of {episodes} inner episodes against {sets} sets of fresh rivals, undiscounted"
+        return what + self.note
 
     def describe(self) -> dict[str, Any]:
         """What is played, for `evaluation.json`."""
@@ -142,16 +176,17 @@ class Replay:
         )
 
 
-def evaluate(directory: Path, run: Run, panel: bool, command: str, console: Console) -> dict[str, Any]:
-    """Replay the run in `directory`, print what it does, and write `evaluation.json` there; returns its contents.
+def evaluate(asked: Evaluation, command: str, console: Console) -> dict[str, Any]:
+    """Replay a run, print what it does, and write `evaluation.json` into its directory; returns its contents.
 
     Raises:
         UserError: a mistake in what was asked for, before anything is compiled.
         FaultError: numbers that are not finite.
     """
-    for name in (NAIVE, BEST_RESPONSE) if panel else ():
+    directory, run = asked.directory, asked.run
+    for name in (NAIVE, BEST_RESPONSE) if asked.panel else ():
         _check_fields(run, name)
-    replay = Replay.of(directory, run)
+    replay = Replay.of(asked)
     with console.status(f"replaying {directory} ..."):
         side = replay.play(replay.names, replay.players)
     title = f"{side.label} on {run.env}, trained for {replay.trained.step} steps, {run.seed_count} from {run.seed} on"
@@ -159,7 +194,10 @@ def evaluate(directory: Path, run: Run, panel: bool, command: str, console: Cons
     console.print(f"{sentence(side.env, side.names, side.outcome)}.", soft_wrap=True)
     console.print(f"{replay.pairing}; {replay.measured}", soft_wrap=True)
     result = replay.describe() | {"command": command, "replay": side.metrics()}
-    if panel:
+    if asked.panel and any(replay.trained.match.shapers):
+        result["controls"] = _controls(replay, side, console)
+        print_table(console, _controls_table(replay, result["controls"]))
+    if asked.panel:
         result["panel"] = [_meet(replay, seat, name, console) for seat in replay.focal for name in PANEL]
         print_table(console, _panel_table(replay, result["panel"]))
         result["best_responses"] = [_best_response(replay, side, seat, console) for seat in replay.focal]
@@ -177,6 +215,45 @@ def _check_fields(run: Run, name: str) -> None:
         shaping.make(name, **run.components[name])
     except ValueError as error:
         raise UserError(f"learner {name}: {error}") from error
+
+
+def _controls(replay: Replay, side: Side, console: Console) -> list[dict[str, Any]]:
+    """What the shapers got, and what others get in their seats: quantiles over seeds, or over sets of rivals."""
+    own = [seat for seat, player in enumerate(replay.players) if player.span == "trial"]
+    others = [seat for seat in range(replay.env.num_players) if seat not in own]
+    controls: dict[str, Learner] = {name: shaping.make(name) for name in CONTROLS}
+    if others:
+        controls[replay.names[others[0]]] = replay.players[others[0]]
+    rows = [_control(replay.names[own[0]], side.outcome.reward_per_step, own, others)]
+    episodes, sets = replay.trials(replay.players)
+    seeds = range(replay.run.seed, replay.run.seed + sets)
+    for name, learner in controls.items():
+        players = [learner if seat in own else player for seat, player in enumerate(replay.players)]
+        try:
+            match = Match.of(replay.env, players, batch=replay.run.batch, episodes=episodes)
+        except ValueError as error:
+            rows.append({"who": name, "not_defined": str(error)})
+            continue
+        with console.status(f"{name} in the seats of shapers ..."):
+            rows.append(_control(name, trials(match, seeds).mean(axis=1), own, others))
+    return rows
+
+
+def _control(who: str, rewards: np.ndarray, own: list[int], others: list[int]) -> dict[str, Any]:
+    seen = {"reward": rewards[:, own].mean(axis=1), "welfare": rewards.mean(axis=1)}
+    return {"who": who} | _summarised(seen | ({"others": rewards[:, others].mean(axis=1)} if others else {}))
+
+
+def _controls_table(replay: Replay, rows: list[dict[str, Any]]) -> Table:
+    title = "Controls in the seats of shapers"
+    headings = [*(f"reward {quantile:.0%}" for quantile in QUANTILES), "others 50%", "welfare 50%"]
+    shown = _table(title, f"{replay.measured}.", "who", headings)
+    for row in rows:
+        quantiles = row.get("quantiles")
+        seen = [*quantiles["reward"].values()] if quantiles else []
+        seen += [quantiles.get(name, {}).get("q50", np.nan) for name in ("others", "welfare")] if quantiles else []
+        _add(shown, {"seat": "", "focal": "", **row}, row["who"], seen)
+    return shown
 
 
 def _meet(replay: Replay, seat: int, name: str, console: Console) -> dict[str, Any]:
@@ -225,6 +302,8 @@ def _panel_table(replay: Replay, rows: list[dict[str, Any]]) -> Table:
     headings = [*(f"reward {quantile:.0%}" for quantile in QUANTILES), "others 50%"]
     headings += [f"{who}{replay.env.cooperation} 50%" for who in ("", "others ")] if measured else []
     learned = f"{NAIVE} learns for {replay.run.steps} steps, alone in each of the seats"
+    if any(replay.trained.match.shapers):
+        learned = f"{NAIVE}, alone in each of the seats, learns inside the trials of a shaper"
     shown = _table("The standard panel", f"In all other seats than the focal player's; {learned}.", "against", headings)
     for row in rows:
         cells = []

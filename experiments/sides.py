@@ -22,7 +22,7 @@ from experiments.tiles import Tiles
 from shaping import Match, Outcome
 
 EVALUATION_EPISODES = 64  # for the outcome of policies that have to be sampled
-"""Side by side; among shapers as many environments, in trials of their own."""
+EVALUATION_TRIALS = 8  # at least, among shapers
 EVALUATION = np.uint32(2**32 - 2)  # folded into a seed's key for them; no training step has this number
 
 __all__ = ["EVALUATION_EPISODES", "Side", "advance", "build_sides"]
@@ -138,47 +138,37 @@ def advance(
 ) -> tuple[PyTree, Outcome, PyTree, Int[Array, " arrays"]]:
     """Steps `start` ... `stop - 1` of one seed; then, with `look`, the outcome of what has been learned.
 
-    Among shapers that is the mean over one more trial, from which nobody learns.
-
     Returns the states, the outcome (zeros without `look`), the metrics of the last step (NaN without any), and for
     each array of floats in the states the step that left it not finite, or -1.
     """
-    shapes = any(match.shapers)
-    look_key = jax.random.fold_in(jax.random.fold_in(key, EVALUATION), stop)
 
     def body(index: Any, carry: Any) -> Any:
-        states, metrics, seen, first_bad = carry
-        if shapes:
-            looking = index == stop
-            own = jax.tree.map(lambda a, b: jnp.where(looking, a, b), look_key, jax.random.fold_in(key, index))
-            states, told, seen = shaping.trial_or_look(match, states, own, looking)
-            metrics = jax.tree.map(lambda old, new: jnp.where(looking, old, new), metrics, told)
-        else:
-            states, metrics = shaping.step(match, states, key, index)
+        states, _, first_bad = carry
+        states, metrics = shaping.step(match, states, key, index)
         finite = jnp.array([jnp.isfinite(leaf).all() for _, leaf in _floats(states)], bool)
-        return states, metrics, seen, jnp.where((first_bad < 0) & ~finite, index + 1, first_bad)
+        return states, metrics, jnp.where((first_bad < 0) & ~finite, index + 1, first_bad)
 
-    if shapes:
-        _, told, seen = jax.eval_shape(shaping.trial_or_look, match, states, key, look)
-    else:
-        told, seen = jax.eval_shape(shaping.step, match, states, key, start)[1], ()
+    told = jax.eval_shape(shaping.step, match, states, key, start)[1]
     metrics = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), told)
     first_bad = jnp.full(len(_floats(states)), -1, jnp.int32)
-    carry = states, metrics, _zeros(seen), first_bad
-    states, metrics, seen, first_bad = jax.lax.fori_loop(start, stop + (look & shapes).astype(jnp.int32), body, carry)
-    if shapes:
-        return states, seen, metrics, first_bad
-    seen = _zeros(jax.eval_shape(_look, match, states, look_key))
-    return states, jax.lax.cond(look, _look, lambda *_: seen, match, states, look_key), metrics, first_bad
+    states, metrics, first_bad = jax.lax.fori_loop(start, stop, body, (states, metrics, first_bad))
+    look_key = jax.random.fold_in(jax.random.fold_in(key, EVALUATION), stop)
+    unseen = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(_look, match, states, look_key)
+    )
+    return states, jax.lax.cond(look, _look, lambda *_: unseen, match, states, look_key), metrics, first_bad
 
 
 def _look(match: Match, states: PyTree, key: Key[Array, ""]) -> Outcome:
-    """The outcome of the policies, of as many episodes as there are to evaluate."""
-    return shaping.outcome(match.replace(batch=EVALUATION_EPISODES), shaping.policies(match, states), key)
+    """The outcome of the policies, of as many episodes as there are to evaluate.
 
-
-def _zeros(shapes: Any) -> Any:
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    Among shapers, the mean over trials from which nobody learns, each against rivals of its own.
+    """
+    if not any(match.shapers):
+        return shaping.outcome(match.replace(batch=EVALUATION_EPISODES), shaping.policies(match, states), key)
+    keys = jax.random.split(key, max(match.rivals, EVALUATION_TRIALS))
+    seen = jax.vmap(lambda own: shaping.trial_outcome(match, states, own))(keys)
+    return jax.tree.map(lambda leaf: jnp.nanmean(leaf, (0, 1)), seen)
 
 
 def build_sides(run: Run) -> dict[str, Side]:

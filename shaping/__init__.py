@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from shaping.conventions import CONVENTIONS, Convention
     from shaping.dice import Dice
     from shaping.directions import Direction, Lola, Naive, Pola
-    from shaping.evaluation import Outcome, outcome, trial_or_look, trial_outcome
+    from shaping.evaluation import Outcome, outcome, trial_outcome
     from shaping.frozen import Frozen
     from shaping.gradient import GradientLearner
     from shaping.learner import Context, Learner, Trajectory
@@ -54,7 +54,6 @@ __all__ = [
     "split",
     "step",
     "trial",
-    "trial_or_look",
     "trial_outcome",
 ]
 
@@ -350,7 +349,7 @@ _LAZY = {
     "shaping.learner": ("Context", "Learner", "Trajectory"),
     "shaping.match": ("Match", "begin", "episode", "init", "joint", "policies", "split"),
     "shaping.trials": ("inner_episodes", "step", "trial"),
-    "shaping.evaluation": ("Outcome", "outcome", "trial_or_look", "trial_outcome"),
+    "shaping.evaluation": ("Outcome", "outcome", "trial_outcome"),
     "shaping.objectives": ("Exact", "ExactOutcome", "exact_outcome"),
 }
 

@@ -7,18 +7,17 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Float, Key
 
 from envs import DifferentiableGame, MatrixGame, SymmetricGame
 from shaping.counts import groups_of
 from shaping.learner import Trajectory
 from shaping.match import Match, States, begin, episode, joint
 from shaping.objectives import exact_outcome
-from shaping.trials import explore_or_look, inner_episodes
+from shaping.trials import inner_episodes
 
-__all__ = ["Outcome", "outcome", "trial_or_look", "trial_outcome"]
+__all__ = ["Outcome", "outcome", "trial_outcome"]
 
 
 class Outcome(NamedTuple):
@@ -62,18 +61,6 @@ def trial_outcome(match: Match, states: States, key: Key[Array, ""]) -> Outcome:
     """
     start_key, play_key = jax.random.split(key)
     return inner_episodes(match, begin(match, states, start_key), play_key, partial(_see, match))[2]
-
-
-def trial_or_look(
-    match: Match, states: States, key: Key[Array, ""], look: Bool[Array, ""]
-) -> tuple[States, Any, Outcome]:
-    """A trial from which shapers learn, or a look at one in which they play as they are deployed; consumes `key`.
-
-    One program for both. Returns the states and the metrics, as of `shaping.trial`, and the mean outcome over all
-    rivals and inner episodes of a look, zeros if it was none.
-    """
-    states, metrics, seen = explore_or_look(match, states, key, look, partial(_see, match))
-    return states, metrics, jax.tree.map(lambda leaf: jnp.nanmean(leaf, (0, 1, 2)), seen)
 
 
 def _see(match: Match, acting: Any, trajectories: Any, info: Any, key: Key[Array, ""]) -> Outcome:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, Key
+from jaxtyping import Array, Int, Key
 
 from shaping.learner import Learner
 from shaping.match import (
@@ -22,7 +22,7 @@ from shaping.match import (
     update,
 )
 
-__all__ = ["explore_or_look", "inner_episodes", "step", "trial"]
+__all__ = ["inner_episodes", "step", "trial"]
 
 
 def step(match: Match, states: States, key: Key[Array, ""], index: Int[Array, ""]) -> tuple[States, Any]:
@@ -38,64 +38,39 @@ def trial(match: Match, states: States, key: Key[Array, ""]) -> tuple[States, An
 
     Returns the states and the metrics, one dictionary a group with leaves `[learners]`: of the last update.
     """
-    if any(match.shapers):
-        return explore_or_look(match, states, key, jnp.bool_(False), lambda *_: ())[:2]
-    states, told, _ = inner_episodes(match, states, key)
-    return states, jax.tree.map(lambda leaf: leaf[-1], told)
-
-
-def explore_or_look(
-    match: Match, states: States, key: Key[Array, ""], look: Bool[Array, ""], see: Callable[..., Any]
-) -> tuple[States, Any, Any]:
-    """A `trial` among shapers, or a look at one in which they play as they are deployed and nobody learns from it.
-
-    One program for both. Consumes `key`.
-
-    Args:
-        match: who sits where.
-        states: of all learners.
-        key: of randomness.
-        look: whether it is a look.
-        see: as of `inner_episodes`, for a look.
-
-    Returns:
-        The states; the metrics, as of `trial`; and what was seen, leaves `[P, R, M, ...]`, zeros if not a look.
-    """
+    if not any(match.shapers):
+        states, told, _ = inner_episodes(match, states, key)
+        return states, jax.tree.map(lambda leaf: leaf[-1], told)
     rival_key, shaper_key, play_key, learn_key = jax.random.split(key, 4)
     tried = tuple(
-        _tried(match, group, shaper_key, state, look) if shapes else ()
-        for group, (state, shapes) in _groups(match, states)
+        _tried(match, group, shaper_key, state) if shapes else () for group, (state, shapes) in _groups(match, states)
     )
     warm = match.rival_start == "warm"
     rivals = _without(match.shapers, states) if warm else fresh_rivals(match, rival_key)
 
-    def see_or_not(*played: Any) -> Any:
-        blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(see, *played))
-        return jax.lax.cond(look, see, lambda *_: blank, *played)
-
-    def play(tried: States, rivals: States, key: Key[Array, ""]) -> tuple[States, Any, Any]:
+    def play(tried: States, rivals: States, key: Key[Array, ""]) -> tuple[States, Any]:
         inner = tuple(
             of_shaper(match, group, "enter", jax.random.fold_in(key, match.episodes), own) if shapes else rivals[group]
             for group, (own, shapes) in _groups(match, tried)
         )
-        after, told, seen = inner_episodes(match, inner, key, see_or_not)
+        after, told, _ = inner_episodes(match, inner, key)
         last = tuple(
             own if shapes else jax.tree.map(lambda leaf: leaf[-1], own) for _, (own, shapes) in _groups(match, told)
         )
-        return _without(match.shapers, after), last, seen
+        return _without(match.shapers, after), last
 
     keys = jax.vmap(jax.random.fold_in, (None, 0))(play_key, jnp.arange(match.rivals))
     members = jax.vmap(jax.vmap(play, (None, 0, 0)), (0, 0 if warm else None, None))
-    rivals, told, seen = members(tried, rivals, keys)
+    rivals, told = members(tried, rivals, keys)
     found, metrics = [], []
     for group, (state, shapes) in _groups(match, states):
         if shapes:
             after, own = _learn(match, group, state, tried[group], told[group], learn_key)
         else:
             after, own = rivals[group] if warm else (), jax.tree.map(lambda leaf: leaf.mean((0, 1)), told[group])
-        found.append(jax.tree.map(lambda old, new: jnp.where(look, old, new), state, after))
+        found.append(after)
         metrics.append(own)
-    return tuple(found), tuple(metrics), seen
+    return tuple(found), tuple(metrics)
 
 
 def _groups(match: Match, trees: Sequence[Any]) -> Any:
@@ -108,12 +83,10 @@ def _without(shapers: Sequence[bool], states: States) -> States:
     return tuple(() if shapes else state for state, shapes in zip(states, shapers, strict=True))
 
 
-def _tried(match: Match, group: int, key: Key[Array, ""], state: Any, look: Bool[Array, ""]) -> Any:
-    """What a group of shapers tries, or deploys, leaves `[P, seats, ...]`; one candidate alone in all P places."""
-    deployed = of_shaper(match, group, "begin", key, state)
+def _tried(match: Match, group: int, key: Key[Array, ""], state: Any) -> Any:
+    """What a group of shapers tries, leaves `[P, seats, ...]`; one candidate alone in all P places."""
     tried = of_shaper(match, group, "candidates", key, state, out_axes=1)
-    wide = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (match.population, *leaf.shape[1:])), tried)
-    return jax.tree.map(lambda own, leaf: jnp.where(look, own, leaf), deployed, wide)
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (match.population, *leaf.shape[1:])), tried)
 
 
 def _learn(match: Match, group: int, state: Any, tried: Any, told: Any, key: Key[Array, ""]) -> tuple[Any, Any]:

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-from jaxtyping import Array, Int
 
 import envs
 import shaping
 from envs import Environment
+from experiments.evaluate import trials
 from experiments.papers.training import CONFIGS, trained
 from experiments.reproduce import Experiment, Row, at_least, sampled, shown
-from experiments.tiles import Tiles
 from experiments.trained import Trained
 from shaping import Learner, Match
 from shaping.evolution import Evolution
 
-__all__ = ["SCALES", "experiments", "naive_learner", "trials"]
+__all__ = ["SCALES", "experiments", "naive_learner"]
 
 SCALES = ("smoke", "cpu", "full")
 GAMES = {"ipd": "ipd", "snowdrift": "sd", "stag_hunt": "sh", "tragedy": "tc"}
@@ -55,22 +53,6 @@ def naive_learner(published: bool = False, shapers: int = 1, **fields: Any) -> L
             "outer_counter_wrap": shapers > 0,
         }
     return shaping.make("pax_ppo_gru", environments=ENVIRONMENTS, **(switches | fields))
-
-
-def trials(env: Environment, learners: Sequence[Learner], episodes: int, sets: int, seed: int = 0) -> np.ndarray:
-    """Rewards per step `[S, M, n]` in every inner episode of S trials, of M episodes in two environments each."""
-    match = Match.of(env, learners, batch=ENVIRONMENTS, episodes=episodes)
-    return _program(Tiles.of(sets, match))((match,), (np.arange(seed, seed + sets),))
-
-
-@cache
-def _program(tiles: Tiles) -> Any:
-    return tiles.program(_trial)
-
-
-def _trial(match: Match, seed: Int[Array, ""]) -> Array:
-    start, play = jax.random.split(jax.random.key(seed))
-    return shaping.trial_outcome(match, shaping.init(match, start), play).reward_per_step
 
 
 CONTROLS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -144,6 +126,11 @@ REFERENCE: dict[tuple[str, str, int, bool], tuple[float, float]] = {
 """Of an independent simulation of the same setting with 10 sets of learners: as published (True) or corrected."""
 
 
+def _trials(env: Environment, learners: Sequence[Learner], episodes: int, seeds: Sequence[int]) -> np.ndarray:
+    """As of `trials`, of M episodes in two environments each."""
+    return trials(Match.of(env, learners, batch=ENVIRONMENTS, episodes=episodes), seeds)
+
+
 def _check(check: str, game: str, scale: str) -> list[Row]:
     """The rows of one check of the learners alone, in one game."""
     rows = []
@@ -161,7 +148,7 @@ def _compared(check: str, game: str, players: int, published: bool, scale: str) 
     else:
         name, fields = CONTROLS[check]
         learners = [shaping.make(name, **fields)] + [naive_learner(published)] * (players - 1)
-    rewards = trials(env, learners, episodes, SETS[scale])
+    rewards = _trials(env, learners, episodes, range(SETS[scale]))
     span = rewards if check == "uniform" else rewards[:, -max(1, int(END * episodes)) :]
     seats = span.mean(axis=1)
     values = {"everybody": seats.mean(1)} if naive else {check: seats[:, 0], "naive": seats[:, 1:].mean(1)}
@@ -289,7 +276,7 @@ def _end(
     share = max(1, SETS[scale] // len(sides))
     for number, own in enumerate(sides):
         learners = [*own, *[naive_learner(published, len(own))] * (players - len(own))]
-        found.append(trials(env, learners, episodes, share, seed=number * share))
+        found.append(_trials(env, learners, episodes, range(number * share, (number + 1) * share)))
     rewards = np.concatenate(found)
     if file:
         np.savez_compressed(file, rewards=rewards.astype(np.float32))

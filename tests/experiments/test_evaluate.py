@@ -102,8 +102,8 @@ def test_a_best_response_to_cooperators_learns_to_defect(exploited):
 
 def test_a_gain_is_never_negative_though_the_response_has_not_learned(cooperators):
     """Were the trained policy paid more than anybody can be."""
-    directory, run, _ = evaluate_arguments([str(cooperators), "--steps", "1"])
-    replay = Replay.of(directory, run)
+    asked = evaluate_arguments([str(cooperators), "--steps", "1"])
+    replay = Replay.of(asked)
     with jax.numpy_dtype_promotion("standard"):
         trained = replay.play(replay.names, replay.players)
         trained.outcome = trained.outcome._replace(reward_per_step=np.full((SEEDS, 2), 9.0))
@@ -115,10 +115,10 @@ def test_a_gain_is_never_negative_though_the_response_has_not_learned(cooperator
 @pytest.mark.parametrize("args", [[], ["--seed", "5"], ["--seed", "7", "--seeds", "5"]])
 def test_every_seat_of_a_seed_plays_the_policies_of_one_training_seed(learned, args):
     """That of the same number, where there is one."""
-    directory, run, _ = evaluate_arguments([str(learned), *args])
-    replay, states = Replay.of(directory, run), load(learned).states
+    asked = evaluate_arguments([str(learned), *args])
+    replay, states = Replay.of(asked), load(learned).states
     side = replay.play(replay.names, replay.players)
-    seeds = range(run.seed, run.seed + run.seeds)
+    seeds = range(asked.run.seed, asked.run.seed + asked.run.seeds)
     assert (len(seeds), seeds[0]) == (5 if len(args) > 2 else 3, 5 + 3 if not args else int(args[1]))
     for group in range(2):
         expected = np.asarray(states[group].params)[[(seed - 5) % SEEDS for seed in seeds]]
@@ -134,9 +134,9 @@ def test_a_replay_of_a_seed_does_not_depend_on_the_others(learned):
 
 
 def test_each_distinct_learner_is_focal_in_its_first_seat(learned):
-    directory, run, panel = evaluate_arguments([str(learned)])
-    replay = Replay.of(directory, run)
-    assert panel
+    asked = evaluate_arguments([str(learned)])
+    replay = Replay.of(asked)
+    assert asked.panel
     assert replay.focal == {0: "lola", 1: "naive"}
     side = replay.against([0], "always_defect", 1)
     assert side.names == ["always_defect", "naive"]
@@ -146,8 +146,8 @@ def test_each_distinct_learner_is_focal_in_its_first_seat(learned):
 
 def test_the_others_fill_all_seats_but_the_focal_one(tmp_path):
     run = train(tmp_path / "run", "always_defect", "--players", "3")
-    directory, flags, _ = evaluate_arguments([str(run)])
-    row = module._meet(Replay.of(directory, flags), 0, "always_cooperate", module.Console(quiet=True))
+    asked = evaluate_arguments([str(run)])
+    row = module._meet(Replay.of(asked), 0, "always_cooperate", module.Console(quiet=True))
     payoffs = np.asarray(envs.make("ipd", players=3).payoffs)
     assert row["per_seed"]["reward"] == [payoffs[0, 1, 0, 0]] * SEEDS
     assert row["per_seed"]["others"] == [payoffs[1:, 1, 0, 0].mean()] * SEEDS

@@ -51,7 +51,14 @@ def test_what_was_learned_plays_trials_among_fresh_rivals(run, tmp_path, capsys)
     assert main(["evaluate", str(run), "--steps=1"]) == 0
     result = json.loads((run / "evaluation.json").read_text())
     assert result["measured"] == "means over trials of 3 inner episodes against 32 sets of fresh rivals, undiscounted"
-    assert all("quantiles" in row for row in result["panel"])
+    assert all("quantiles" in row for row in result["panel"] + result["controls"])
+    who = [row["who"] for row in result["controls"]]
+    assert who == ["shaper", "always_defect", "always_cooperate", "uniform", "tit_for_tat", "reinforce"]
+    table = capsys.readouterr().out
+    assert "Controls in the seats of shapers" in table
+    assert main(["evaluate", str(run), "--hardstop=1", "--blindsight=1", "--panel=False"]) == 0
+    measured = json.loads((run / "evaluation.json").read_text())["measured"]
+    assert measured.endswith("rivals learn in the first 1 only; shapers do not see 1 of 2 environments")
     out = tmp_path / "cross"
     capsys.readouterr()
     assert main(["crossplay", str(run), "always_defect", "reinforce", "--seeds=2", f"--out={out}", "--steps=1"]) == 0

@@ -1,5 +1,7 @@
 """What single shapers compute, against formulas written out: evolution, the meta-game, learning-aware credit, gates."""
 
+from dataclasses import fields
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +14,7 @@ from shaping.actor_critic import of_trial
 from shaping.advantages import Coala
 from shaping.evolution import Evolution
 from shaping.learner import ENVIRONMENTS, Context, Trajectory
-from shaping.mfos import Step
-from shaping.trials import explore_or_look
+from shaping.mfos import Mfos, Step
 
 KEY = jax.random.key(0)
 
@@ -244,20 +245,21 @@ def test_the_meta_game_shows_all_tables_and_pays_their_exact_value(seat):
     assert not np.allclose(after.table, inner.table)
 
 
+class Telling(Mfos):
+    """M-FOS that shows what it was told."""
+
+    def learn(self, env, state, tried, told, key):
+        return state, {"obs": told.obs}
+
+
 def test_the_first_table_of_every_set_of_rivals_is_its_own():
-    env = envs.make("ipd2")
-    match = Match.of(env, [shaping.make("mfos_exact", width=4), shaping.make("naive")], episodes=3, rivals=4)
-
-    def see(acting, trajectories, info, key):
-        return acting[0]
-
-    def first(match, states, key):
-        *_, tables = explore_or_look(match, states, key, jnp.bool_(True), see)
-        return tables[0, :, 0]
-
-    seen = standard(jax.jit(first))(match, shaping.init(match, KEY), KEY)
-    assert len(np.unique(np.asarray(seen).round(5))) == seen.size  # [R, seats, O, L], normal
-    assert np.abs(seen).max() < 5
+    own = shaping.make("mfos_exact", width=4)
+    telling = Telling(**{field.name: getattr(own, field.name) for field in fields(own)})
+    match = Match.of(envs.make("ipd2"), [telling, shaping.make("naive")], episodes=3, rivals=4)
+    step = standard(jax.jit(lambda match: shaping.step(match, shaping.init(match, KEY), KEY, jnp.int32(0))[1]))
+    first = np.asarray(step(match)[0]["obs"])[0, 0, :, 0, :5]  # [R, O], probabilities
+    assert len(np.unique(first.round(5))) == first.size
+    assert 0.1 < first.std() < 0.4
 
 
 def test_meta_returns_start_after_the_first_choice():

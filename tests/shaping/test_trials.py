@@ -125,17 +125,8 @@ def test_fresh_rivals_differ_from_trial_to_trial_and_seed_to_seed():
     assert len(np.unique(starts)) == len(starts) == 8
 
 
-def test_nobody_learns_from_a_look():
+def test_what_is_deployed_plays_a_trial():
     match, states = met(rival_start="warm")
-    look = standard(jax.jit(shaping.trial_or_look))
-    after, _, outcome = look(match, states, jax.random.key(1), jnp.bool_(True))
-    chex.assert_trees_all_equal(after, states)
-    assert outcome.reward_per_step.shape == (3,)
-    learned, metrics, nothing = look(match, states, jax.random.key(1), jnp.bool_(False))
-    assert not nothing.reward_per_step.any()
-    expected, same = step(match, states, jax.random.key(1), jnp.int32(0))
-    assert learned[0]["updates"].tolist() == expected[0]["updates"].tolist() == [1, 1]
-    chex.assert_trees_all_equal_shapes(metrics, same)
     seen = standard(jax.jit(shaping.trial_outcome))(match, states, jax.random.key(1))
     assert seen.reward_per_step.shape == (3, 3)
 
