@@ -143,8 +143,11 @@ def _prepare_jax() -> None:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(base / "parley" / "compiled")
         os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(2**30)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    if "--xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    flags, threads = os.environ.get("XLA_FLAGS", ""), "--xla_cpu_multi_thread_eigen"
+    if "--xla_force_host_platform_device_count" not in flags:
         os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count() or 1))  # seeds are spread over devices
+    if threads not in flags:  # which would get in each other's way in small products
+        os.environ["XLA_FLAGS"] = f"{flags} {threads}=false".strip()
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
