@@ -38,7 +38,7 @@ CONTROLS = ("always_defect", "always_cooperate", "uniform", "tit_for_tat")
 
 def trials(match: Match, seeds: Sequence[int]) -> np.ndarray:
     """Rewards per step `[S, M, n]` in every inner episode of a trial for each seed, from which no shaper learns."""
-    return _trials(Tiles.of(len(seeds), match))((match,), (np.array(seeds),))
+    return _trials(Tiles.of(len(seeds)))((match,), (np.array(seeds),))
 
 
 @cache

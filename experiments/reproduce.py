@@ -26,7 +26,7 @@ from experiments.config import UserError
 from experiments.report import versions
 from experiments.run_directory import write_atomically, write_json
 
-__all__ = ["Experiment", "Row", "at_least", "factor", "near", "reproduce", "sampled", "shown"]
+__all__ = ["Experiment", "Measured", "Row", "at_least", "factor", "near", "reproduce", "sampled", "shown"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,19 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """Rows, and what figures and summaries are made of beside them.
+
+    Attributes:
+        rows: of the table.
+        data: of numbers, strings, lists and dictionaries with strings for keys.
+    """
+
+    rows: list[Row]
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Experiment:
     """Rows that are measured together.
 
@@ -57,7 +70,7 @@ class Experiment:
         title: in the report.
         setting: what was run, and where the published numbers are from.
         seeds: independent runs behind each row.
-        run: measures them.
+        run: measures them; returns rows, or `Measured`.
         resumes: whether `run` takes a directory of its own, in which it goes on where it was stopped.
     """
 
@@ -65,7 +78,7 @@ class Experiment:
     title: str
     setting: str
     seeds: int
-    run: Callable[..., list[Row]]
+    run: Callable[..., list[Row] | Measured]
     resumes: bool = False
 
 
@@ -131,10 +144,11 @@ def reproduce(asked: Reproduction, console: Console) -> int:
         if wanted and (asked.fresh or not file.is_file() or _read(file)["setting"] != experiment.setting):
             console.print(f"{experiment.name}: {experiment.title} ...", soft_wrap=True)
             start = time.perf_counter()
-            rows = experiment.run(directory / experiment.name) if experiment.resumes else experiment.run()
+            found = experiment.run(directory / experiment.name) if experiment.resumes else experiment.run()
+            found = found if isinstance(found, Measured) else Measured(found, {})
             seconds = round(time.perf_counter() - start, 1)
             result = {"setting": experiment.setting, "seeds": experiment.seeds, "seconds": seconds}
-            write_json(file, result | {"versions": versions(), "rows": [asdict(row) for row in rows]})
+            write_json(file, result | {"versions": versions()} | asdict(found))
         if file.is_file():
             results.append((experiment, _read(file)))
             if wanted:
@@ -144,7 +158,7 @@ def reproduce(asked: Reproduction, console: Console) -> int:
     total = sum(row["passed"] is not None for result in shown_now for row in result["rows"])
     console.print(f"{total - len(missed)} of {total} numbers within tolerance; results: {directory}", soft_wrap=True)
     if asked.report:
-        write_atomically(asked.report, _markdown(module, results).encode())
+        write_atomically(asked.report, _markdown(module, results, asked.report.parent).encode())
         console.print(f"report: {asked.report}", soft_wrap=True)
     return 1 if missed else 0
 
@@ -153,7 +167,8 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         result = json.loads(file.read_text(encoding="utf-8"))
         rows = [asdict(Row(**row)) for row in result["rows"]]
-        return {key: result[key] for key in ("setting", "seconds", "seeds")} | {"rows": rows}
+        kept = {key: result[key] for key in ("setting", "seconds", "seeds")}
+        return kept | {"rows": rows, "data": result.get("data", {})}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{file}: is damaged; expected what `reproduce` writes: remove it, or use --fresh True"
@@ -190,8 +205,11 @@ def _table(experiment: Experiment, result: dict[str, Any]) -> Table:
     return table
 
 
-def _markdown(module: Any, results: list[tuple[Experiment, dict[str, Any]]]) -> str:
+def _markdown(module: Any, results: list[tuple[Experiment, dict[str, Any]]], folder: Path) -> str:
+    """The page; what a module has an `overview` of comes first, with figures that it draws into `folder`."""
     lines = [module.INTRODUCTION.strip()]
+    if hasattr(module, "overview"):
+        lines += ["", *module.overview({experiment.name: result["data"] for experiment, result in results}, folder)]
     for experiment, result in results:
         lines += ["", f"## {experiment.title}", "", result["setting"], ""]
         lines += [f"{_effort(result)} `--only {experiment.name}`", ""]

@@ -30,9 +30,9 @@ class Tiles:
     width: int
 
     @classmethod
-    def of(cls, count: int, match: Match) -> Tiles:
+    def of(cls, count: int, match: Match | None = None) -> Tiles:
         """For `match`: the width depends on nothing but the backend, and whether shapers make each seed wide enough."""
-        wide = 1 if any(match.shapers) else 4
+        wide = 1 if match and any(match.shapers) else 4
         return cls(count, wide if jax.default_backend() == "cpu" else 16 * wide)
 
     @property

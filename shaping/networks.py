@@ -275,10 +275,10 @@ SMALL_KERNEL, FEW_ROWS, FEW_VALUES = 1024, 8, 256
 
 @jax.custom_jvp
 def _small_product(x: Any, kernel: Any) -> Any:
-    """x W of few rows and a small W, as sums of products.
+    """Product of few rows and a small kernel, as sums of products.
 
     XLA multiplies batches of tiny matrices on a CPU one by one; sums of products it fuses, in a tenth of the time. What
-    sums over rows, the gradient of W, it does not fuse well.
+    sums over rows, the gradient of the kernel, it does not fuse well.
     """
     return (x[..., None] * kernel.reshape((1,) * (x.ndim - 1) + kernel.shape)).sum(axis=-2)
 
@@ -303,7 +303,7 @@ def _(primals: Any, tangents: Any) -> Any:
 
 
 class Linear(nn.Module):
-    """x W + b, as `flax.linen.Dense`, but fast where it is tiny and vmapped over learners, and for one-hot x.
+    """The layer x W + b, as `flax.linen.Dense`, but fast where it is tiny and vmapped over learners, and for one-hot x.
 
     Attributes:
         units: of the output.

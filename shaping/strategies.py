@@ -19,7 +19,7 @@ from envs import Environment, MatrixGame, SymmetricGame
 from envs.validation import require_choice, require_range
 from shaping.learner import Learner
 
-__all__ = ["Grim", "MemoryOne", "Random", "TitForTat", "Uniform", "WinStayLoseShift"]
+__all__ = ["Given", "Grim", "MemoryOne", "Random", "TitForTat", "Uniform", "WinStayLoseShift"]
 
 VARIANTS = ("majority", "soft", "half", "harsh", "strict_stay", "strict_switch")
 TOLERANCE = 1e-6  # relative to the largest payoff, within which payoffs are equal
@@ -101,6 +101,20 @@ class MemoryOne(Learner):
         response = self.response(env)
         probability = jnp.where(jnp.arange(response.shape[0]) == kind, response, 0.0).sum()
         return 1 - jax.random.bernoulli(key, probability).astype(jnp.int32), memory, ()
+
+
+class Given(MemoryOne):
+    """Co-operates with given probabilities: any memory-one strategy, and all of them one program.
+
+    Attributes:
+        probabilities: of co-operating after each kind of history.
+    """
+
+    probabilities: Float[Array, " H"]
+
+    def response(self, env: Environment) -> Float[Array, " H"]:
+        """The given ones."""
+        return self.probabilities
 
 
 class TitForTat(MemoryOne):

@@ -8,19 +8,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 import envs
 import shaping
 from envs import Environment
 from experiments.evaluate import trials
+from experiments.papers.leading_the_pack_page import MARGIN, NAIVE, TIT_FOR_TAT, margins, mode_of, overview
+from experiments.papers.leading_the_pack_published import FIGURES, SHAPERS, SIMULATION
 from experiments.papers.training import CONFIGS, trained
-from experiments.reproduce import Experiment, Row, at_least, sampled, shown
+from experiments.report import QUANTILES
+from experiments.reproduce import Experiment, Measured, Row, at_least, sampled, shown
 from experiments.trained import Trained
 from shaping import Learner, Match
 from shaping.evolution import Evolution
+from shaping.strategies import Given
 
-__all__ = ["SCALES", "experiments", "naive_learner"]
+__all__ = ["SCALES", "experiments", "naive_learner", "overview"]
 
 SCALES = ("smoke", "cpu", "full")
 GAMES = {"ipd": "ipd", "snowdrift": "sd", "stag_hunt": "sh", "tragedy": "tc"}
@@ -55,75 +60,14 @@ def naive_learner(published: bool = False, shapers: int = 1, **fields: Any) -> L
     return shaping.make("pax_ppo_gru", environments=ENVIRONMENTS, **(switches | fields))
 
 
-CONTROLS: dict[str, tuple[str, dict[str, Any]]] = {
-    "uniform": ("uniform", {}),
-    "always_defect": ("always_defect", {}),
-    "tit_for_tat": ("tit_for_tat", {}),
-    "half_tit_for_tat": ("tit_for_tat", {"variant": "half"}),
-}
-"""Who sits in seat 0 of a check, among naive learners."""
-
-PUBLISHED: dict[tuple[str, str, int], tuple[float, float]] = {
-    ("uniform", "ipd", 3): (0.83, 2.08),
-    ("uniform", "snowdrift", 3): (1.6, 1.9),
-    ("uniform", "stag_hunt", 3): (0.3, 0.6),
-    ("uniform", "tragedy", 3): (0.7, 0.9),
-    ("naive", "ipd", 4): (2.38, 2.38),
-    ("naive", "ipd", 5): (3.6, 3.6),
-    ("naive", "snowdrift", 3): (1.84, 1.84),
-    ("naive", "snowdrift", 4): (2.75, 2.75),
-    ("naive", "snowdrift", 5): (3.76, 3.76),
-    ("naive", "stag_hunt", 3): (0.09, 0.09),
-    ("naive", "stag_hunt", 4): (0.0, 0.0),
-    ("naive", "stag_hunt", 5): (0.0, 0.0),
-    ("naive", "tragedy", 3): (0.69, 0.69),
-    ("naive", "tragedy", 4): (0.0, 0.0),
-    ("naive", "tragedy", 5): (0.0, 0.0),
-}
-"""Of the authors' figures: seat 0 and the mean of the naive learners."""
-
-REFERENCE: dict[tuple[str, str, int, bool], tuple[float, float]] = {
-    ("uniform", "ipd", 3, True): (0.804, 2.07),
-    ("uniform", "ipd", 3, False): (0.733, 2.06),
-    ("uniform", "snowdrift", 3, True): (1.602, 1.90),
-    ("uniform", "snowdrift", 3, False): (1.567, 1.885),
-    ("uniform", "stag_hunt", 3, True): (0.232, 0.55),
-    ("uniform", "stag_hunt", 3, False): (-0.961, 0.15),
-    ("uniform", "tragedy", 3, True): (0.601, 0.84),
-    ("uniform", "tragedy", 3, False): (-0.063, 0.575),
-    ("always_defect", "stag_hunt", 3, True): (0.07, -0.32),
-    ("always_defect", "stag_hunt", 3, False): (0.0, 0.0),
-    ("always_defect", "stag_hunt", 4, True): (0.30, -0.28),
-    ("always_defect", "stag_hunt", 4, False): (0.0, 0.0),
-    ("always_defect", "tragedy", 3, False): (0.0, 0.0),
-    ("always_defect", "tragedy", 5, True): (0.04, -0.36),
-    ("always_defect", "tragedy", 5, False): (0.0, 0.0),
-    ("always_defect", "snowdrift", 3, False): (3.0, 2.0),
-    ("tit_for_tat", "ipd", 3, True): (2.10, 3.145),
-    ("tit_for_tat", "ipd", 4, True): (3.25, 3.19),
-    ("tit_for_tat", "ipd", 4, False): (3.31, 3.265),
-    ("half_tit_for_tat", "ipd", 5, True): (1.0, 1.03),
-    ("half_tit_for_tat", "ipd", 5, False): (1.0, 1.02),
-    ("naive", "ipd", 3, True): (1.27, 1.27),
-    ("naive", "ipd", 4, True): (2.67, 2.67),
-    ("naive", "ipd", 5, True): (3.73, 3.73),
-    ("naive", "snowdrift", 3, True): (1.91, 1.91),
-    ("naive", "snowdrift", 4, True): (2.81, 2.81),
-    ("naive", "snowdrift", 5, True): (3.80, 3.80),
-    ("naive", "stag_hunt", 3, True): (0.17, 0.17),
-    ("naive", "tragedy", 3, True): (0.35, 0.35),
-    ("naive", "tragedy", 5, True): (0.0, 0.0),
-    ("naive", "ipd", 3, False): (1.0, 1.0),
-    ("naive", "ipd", 4, False): (1.0, 1.0),
-    ("naive", "ipd", 5, False): (1.0, 1.0),
-    ("naive", "snowdrift", 3, False): (2.32, 2.32),
-    ("naive", "snowdrift", 4, False): (2.31, 2.31),
-    ("naive", "stag_hunt", 4, False): (0.0, 0.0),
-    ("naive", "stag_hunt", 5, False): (0.0, 0.0),
-    ("naive", "tragedy", 3, False): (1.52, 1.52),
-    ("naive", "tragedy", 4, False): (0.0, 0.0),
-}
-"""Of an independent simulation of the same setting with 10 sets of learners: as published (True) or corrected."""
+def _strategy(name: str, env: Environment) -> Learner:
+    """A control by name, all of them of one class, so that they are compiled once."""
+    kinds = 1 + 2 * env.num_players
+    chances = {"uniform": 0.5, "always_defect": 0.0, "always_cooperate": 1.0}
+    if name in chances:
+        return Given(jnp.full(kinds, chances[name]))
+    tit_for_tat: Any = shaping.make("tit_for_tat", variant="half" if name == "half_tit_for_tat" else "majority")
+    return Given(jnp.asarray(tit_for_tat.response(env), jnp.float32))
 
 
 def _trials(env: Environment, learners: Sequence[Learner], episodes: int, seeds: Sequence[int]) -> np.ndarray:
@@ -131,32 +75,50 @@ def _trials(env: Environment, learners: Sequence[Learner], episodes: int, seeds:
     return trials(Match.of(env, learners, batch=ENVIRONMENTS, episodes=episodes), seeds)
 
 
-def _check(check: str, game: str, scale: str) -> list[Row]:
-    """The rows of one check of the learners alone, in one game."""
-    rows = []
+def _check(check: str, game: str, scale: str) -> Measured:
+    """One check of the learners alone, in one game."""
+    rows, ends = [], {}
     for players in PLAYERS:
         for published in (True, False):
-            rows += list(_compared(check, game, players, published, scale))
-    return rows
+            seats = _seats(check, game, players, published, scale)
+            rows += list(_compared(check, game, players, published, scale, seats))
+            ends.setdefault(str(players), {})[mode_of(published)] = _summary(seats, 0 if check == "naive" else 1)
+    return Measured(rows, {"ends": ends})
 
 
-def _compared(check: str, game: str, players: int, published: bool, scale: str) -> Iterator[Row]:
+def _summary(seats: np.ndarray, shapers: int) -> dict[str, list[float] | None]:
+    """Quantiles over sets of mean rewards `[S, n]`: of the first seats, of the others, and of all."""
+    sides = {"own": seats[:, :shapers], "naive": seats[:, shapers:], "welfare": seats}
+    return {
+        side: np.quantile(own.mean(axis=1), QUANTILES).round(4).tolist() if own.size else None
+        for side, own in sides.items()
+    }
+
+
+def _seats(check: str, game: str, players: int, published: bool, scale: str) -> np.ndarray:
+    """Mean rewards `[S, n]` at the end of trials, or, of uniform play, in all of them."""
     env, naive, episodes = envs.make(game, players=players), check == "naive", EPISODES[scale]
     if naive:
         learners = [naive_learner(published, 0)] * players
         episodes *= 2 if published else 1
     else:
-        name, fields = CONTROLS[check]
-        learners = [shaping.make(name, **fields)] + [naive_learner(published)] * (players - 1)
+        learners = [_strategy(check, env)] + [naive_learner(published)] * (players - 1)
     rewards = _trials(env, learners, episodes, range(SETS[scale]))
-    span = rewards if check == "uniform" else rewards[:, -max(1, int(END * episodes)) :]
-    seats = span.mean(axis=1)
+    return rewards.mean(axis=1) if check == "uniform" else _last(rewards)
+
+
+def _last(rewards: np.ndarray) -> np.ndarray:
+    """Means `[S, n]` over the end of trials, of rewards `[S, M, n]`."""
+    return rewards[:, -max(1, int(END * rewards.shape[1])) :].mean(axis=1)
+
+
+def _compared(check: str, game: str, players: int, published: bool, scale: str, seats: np.ndarray) -> Iterator[Row]:
+    naive, mode = check == "naive", mode_of(published)
     values = {"everybody": seats.mean(1)} if naive else {check: seats[:, 0], "naive": seats[:, 1:].mean(1)}
-    mode = "as published" if published else "corrected"
     for place, (who, samples) in enumerate(values.items()):
         what = f"{GAMES[game]}, {players} players, {mode}: {who}"
-        known = REFERENCE.get((check, game, players, published))
-        seen = PUBLISHED.get((check, game, players)) if published else None
+        known = SIMULATION.get((check, game, players, published))
+        seen = FIGURES.get((check, game, players)) if published else None
         if scale == "smoke" or not (known or seen):
             yield shown(what, samples.mean(), seen[place] if seen else None)
             continue
@@ -167,47 +129,9 @@ def _compared(check: str, game: str, players: int, published: bool, scale: str) 
             yield sampled(f"{what} (simulation)", known[place], samples, FLOOR)
 
 
-PUBLISHED_SHAPERS: dict[tuple[str, int, int], tuple[tuple[float, ...], tuple[float, ...], float]] = {
-    ("ipd", 3, 1): ((4.86,), (2.24, 2.24), 3.11),
-    ("ipd", 3, 2): ((2.96, 3.23), (0.24,), 2.14),
-    ("ipd", 4, 1): ((3.56,), (3.78, 3.64, 4.09), 3.77),
-    ("ipd", 4, 2): ((5.12, 5.20), (3.15, 3.15), 4.16),
-    ("ipd", 5, 1): ((4.62,), (4.69, 4.80, 4.80, 4.74), 4.73),
-    ("ipd", 5, 2): ((7.34, 6.80), (4.35, 4.36, 4.36), 5.44),
-    ("snowdrift", 3, 1): ((2.99,), (2.19, 1.79), 2.33),
-    ("snowdrift", 3, 2): ((3.0, 3.0), (1.0,), 2.33),
-    ("snowdrift", 4, 1): ((2.85,), (1.90, 2.25, 2.27), 2.32),
-    ("snowdrift", 4, 2): ((3.99, 3.99), (2.80, 2.19), 3.24),
-    ("snowdrift", 4, 3): ((4.0, 4.0, 4.0), (1.0,), 3.25),
-    ("snowdrift", 5, 1): ((3.51,), (2.78, 2.81, 2.81, 2.83), 2.95),
-    ("snowdrift", 5, 2): ((3.33, 3.33), (2.32, 2.49, 2.50), 2.80),
-    ("stag_hunt", 3, 1): ((3.92,), (1.04, 1.06), 2.01),
-    ("stag_hunt", 3, 2): ((4.0, 1.0), (1.0,), 2.0),
-    ("stag_hunt", 4, 1): ((0.31,), (-0.28, -0.28, -0.28), -0.13),
-    ("stag_hunt", 4, 2): ((0.0, 0.0), (0.0, 0.0), 0.0),
-    ("stag_hunt", 4, 3): ((0.0, 0.0, 0.0), (0.0,), 0.0),
-    ("stag_hunt", 5, 1): ((0.03,), (-0.36,) * 4, -0.28),
-    ("stag_hunt", 5, 2): ((0.0,) * 2, (0.0,) * 3, 0.0),
-    ("stag_hunt", 5, 3): ((0.0,) * 3, (0.0,) * 2, 0.0),
-    ("stag_hunt", 5, 4): ((0.0,) * 4, (0.0,), 0.0),
-    ("tragedy", 3, 1): ((4.98,), (1.99, 1.99), 2.99),
-    ("tragedy", 3, 2): ((5.0, 2.0), (2.0,), 3.0),
-    ("tragedy", 4, 1): ((0.01,), (-0.36,) * 3, -0.27),
-    ("tragedy", 4, 2): ((0.0,) * 2, (0.0,) * 2, 0.0),
-    ("tragedy", 4, 3): ((0.0,) * 3, (0.0,), 0.0),
-    ("tragedy", 5, 2): ((0.0,) * 2, (0.0,) * 3, 0.0),
-    ("tragedy", 5, 3): ((0.0,) * 3, (0.0,) * 2, 0.0),
-    ("tragedy", 5, 4): ((0.0,) * 4, (0.0,), 0.0),
-}
-"""Of the authors' figures, at the end of a trial: each shaper, each naive learner, and welfare."""
-
-SEATED = {
-    "always_defect": "always_defect",
-    "always_cooperate": "always_cooperate",
-    "uniform": "uniform",
-    "majority tit-for-tat": "tit_for_tat",
-}
-"""Controls that sit where shapers do."""
+CONTROLS = {name: name for name in ("always_defect", "always_cooperate", "uniform")} | {TIT_FOR_TAT: "tit_for_tat"}
+"""Who sits where shapers do, beside the naive learner itself."""
+BLOCKS = 100  # of a trial, in curves
 
 CELLS: dict[str, dict[tuple[str, int, int], int | None]] = {
     "smoke": {("ipd", 3, 1): None, ("tragedy", 3, 2): None},
@@ -219,35 +143,44 @@ CELLS: dict[str, dict[tuple[str, int, int], int | None]] = {
         ("snowdrift", 3, 1): 100,
         ("ipd", 4, 2): 300,
         ("ipd", 5, 2): 200,
+        ("tragedy", 3, 2): 150,
+        ("stag_hunt", 4, 2): 100,
     },
     "full": {(game, n, s): None for game in GAMES for n in PLAYERS for s in range(1, n + 1)},
 }
 """Games, players and shapers that are trained at each effort, and for how many generations if not as configured."""
 
 
-def cell(game: str, players: int, shapers: int, scale: str, directory: Path) -> list[Row]:
+def cell(game: str, players: int, shapers: int, scale: str, directory: Path) -> Measured:
     """Shapers, trained as published and corrected, and controls in their seats, among naive learners."""
-    rows: list[Row] = []
-    known = PUBLISHED_SHAPERS.get((game, players, shapers))
-    ends: dict[tuple[str, bool], np.ndarray] = {}
+    ends: dict[str, dict[str, Any]] = {}
+    curves = {}
     for published in (True, False):
-        mode = "as published" if published else "corrected"
+        mode, found = mode_of(published), {}
         steps = CELLS[scale][game, players, shapers]
         run = trained(_configs(game, players, shapers, scale, published), directory / mode.replace(" ", "-"), steps)
-        for plays in ("mean", "best"):
+        for who, plays in (("shaper", "mean"), ("best sample", "best")):
             seats = [_playing(run, seat, plays) for seat in range(shapers)]
             together = [[own.replace(choice=np.int32(seed)) for own in seats] for seed in range(run.run.seeds)]
-            ends["shaper" if plays == "mean" else "best sample", published] = _end(
-                game, players, together, published, scale, directory / f"{mode.replace(' ', '-')}-{plays}.npz"
-            )
-        controls = {name: shaping.make(learner) for name, learner in SEATED.items()}
-        controls["naive, same boot-strapping"] = naive_learner(published, shapers)
-        for name, learner in controls.items():
-            ends[name, published] = _end(game, players, [[learner] * shapers], published, scale)
-    for who in dict.fromkeys(who for who, _ in ends):
-        both = [ends.get((who, published)) for published in (True, False)]
-        rows += _rows(who, both, shapers, known if who == "shaper" else None)
-    return rows + _verdicts(game, players, shapers, ends, scale)
+            found[who] = _played(game, players, together, published, scale)
+        env = envs.make(game, players=players)
+        controls = {who: _strategy(name, env) for who, name in CONTROLS.items()}
+        controls[NAIVE] = naive_learner(published, shapers)
+        for who, learner in controls.items():
+            found[who] = _played(game, players, [[learner] * shapers], published, scale)
+        for who, rewards in found.items():
+            ends.setdefault(who, {})[mode] = _summary(_last(rewards), shapers)
+        curves[mode] = _curves(found["shaper"])
+    known = SHAPERS.get((game, players, shapers))
+    rows = [row for who in ends for row in _rows(who, ends[who], known if who == "shaper" else None)]
+    data = {"game": game, "players": players, "shapers": shapers, "ends": ends, "curves": curves}
+    return Measured(rows + _verdicts(game, players, shapers, ends, scale), data)
+
+
+def _curves(rewards: np.ndarray) -> list[list[float]]:
+    """Means over sets and over blocks of episodes, `[blocks, n]`."""
+    mean = rewards.mean(axis=0)
+    return [part.mean(axis=0).round(3).tolist() for part in np.array_split(mean, min(BLOCKS, len(mean)))]
 
 
 def _configs(game: str, players: int, shapers: int, scale: str, published: bool) -> list[Path]:
@@ -259,65 +192,52 @@ def _configs(game: str, players: int, shapers: int, scale: str, published: bool)
 
 def _playing(run: Trained, seat: int, plays: str) -> Any:
     """The shaper of `seat` as it learned in every seed, its mean or the best sample of its last generation."""
-    learners = tuple(
-        learner.replace(plays=plays) if isinstance(learner, Evolution) else learner for learner in run.match.learners
-    )
-    return replace(run, match=run.match.replace(learners=learners)).learner(seat)
+    as_learned = run.match.learners
+    chosen = tuple(own.replace(plays=plays) if isinstance(own, Evolution) else own for own in as_learned)
+    frozen: Any = replace(run, match=run.match.replace(learners=chosen)).learner(seat)
+    return frozen.replace(learner=frozen.learner.replace(plays="mean"))  # what it plays is chosen: one program for both
 
 
-def _end(
-    game: str, players: int, sides: Sequence[Sequence[Learner]], published: bool, scale: str, file: Path | None = None
-) -> np.ndarray:
-    """Rewards per step `[S, n]` at the end of trials of full length; `file` takes the whole curves.
+def _played(game: str, players: int, sides: Sequence[Sequence[Learner]], published: bool, scale: str) -> np.ndarray:
+    """Rewards per step `[S, M, n]` in trials of full length.
 
     Each of the `sides` is who sits in the first seats: shapers that were trained together stay together.
     """
-    episodes, env, found = EPISODES[scale], envs.make(game, players=players), []
+    env, found = envs.make(game, players=players), []
     share = max(1, SETS[scale] // len(sides))
     for number, own in enumerate(sides):
         learners = [*own, *[naive_learner(published, len(own))] * (players - len(own))]
-        found.append(_trials(env, learners, episodes, range(number * share, (number + 1) * share)))
-    rewards = np.concatenate(found)
-    if file:
-        np.savez_compressed(file, rewards=rewards.astype(np.float32))
-    return rewards[:, -max(1, int(END * episodes)) :].mean(axis=1)
+        found.append(_trials(env, learners, EPISODES[scale], range(number * share, (number + 1) * share)))
+    return np.concatenate(found)
 
 
 def _rows(
-    who: str,
-    both: Sequence[np.ndarray | None],
-    shapers: int,
-    known: tuple[tuple[float, ...], tuple[float, ...], float] | None,
+    who: str, modes: dict[str, Any], known: tuple[tuple[float, ...], tuple[float, ...], float] | None
 ) -> list[Row]:
     """Seats of one side, the other's, and welfare, as published / corrected: medians and quantiles over sets."""
-    sides: dict[str, Any] = {"own seats": np.s_[:, :shapers], "naive": np.s_[:, shapers:], "welfare": np.s_[:]}
     found = []
-    for place, (side, seats) in enumerate(sides.items()):
-        texts = [_quantiles(end[seats]) if end is not None and end[seats].size else "-" for end in both]
+    for place, (side, label) in enumerate((("own", "own seats"), ("naive", "naive"), ("welfare", "welfare"))):
+        texts = [_quantiles(modes[mode][side]) for mode in map(mode_of, (True, False))]
         published = float(np.mean(known[place])) if known and np.size(known[place]) else None
-        found.append(shown(f"{who}: {side}", " / ".join(texts), published))
+        found.append(shown(f"{who}: {label}", " / ".join(texts), published))
     return found
 
 
-def _quantiles(seats: np.ndarray) -> str:
-    low, middle, high = np.quantile(seats.mean(axis=1), (0.1, 0.5, 0.9))
-    return f"{middle:.2f} ({low:.2f}, {high:.2f})"
+def _quantiles(found: list[float] | None) -> str:
+    return f"{found[1]:.2f} ({found[0]:.2f}, {found[2]:.2f})" if found else "-"
 
 
-def _verdicts(game: str, players: int, shapers: int, ends: dict[tuple[str, bool], np.ndarray], scale: str) -> list[Row]:
+def _verdicts(game: str, players: int, shapers: int, ends: dict[str, dict[str, Any]], scale: str) -> list[Row]:
     """Whether the shapers beat always defecting and majority tit-for-tat, and what their rivals are left."""
     rows = []
-    for published in (True, False):
-        mode = "as published" if published else "corrected"
-        gain = {who: end[:, :shapers].mean() for (who, how), end in ends.items() if how == published}
-        for control in ("always_defect", "majority tit-for-tat"):
-            margin = gain["shaper"] - gain[control]
-            word = "beats" if margin > 0.05 else "is no better than"
+    for mode in map(mode_of, (True, False)):
+        for control, margin in margins(ends, mode).items():
+            word = "beats" if margin > MARGIN else "is no better than"
             rows.append(shown(f"{mode}: {word} {control}", f"{margin:+.2f}"))
     if (game, players, shapers) == ("ipd", 3, 1) and scale != "smoke":
-        end = ends["shaper", True]
-        rows.append(at_least("as published: the shaper really shapes", 4.86, float(np.median(end[:, 0])), 4.5))
-        rows.append(at_least("as published: naive learners", 2.24, float(np.median(end[:, 1:].mean(axis=1))), 2.0))
+        end = ends["shaper"]["as published"]
+        rows.append(at_least("as published: the shaper really shapes", 4.86, end["own"][1], 4.5))
+        rows.append(at_least("as published: naive learners", 2.24, end["naive"][1], 2.0))
     return rows
 
 

@@ -8,6 +8,7 @@ import pytest
 from experiments import reproduce
 from experiments.cli import main
 from experiments.papers import differentiable, leading_the_pack, mfos
+from experiments.papers.leading_the_pack_published import SHAPERS
 from experiments.reproduce import Experiment, Row, at_least, factor, near, shown
 
 
@@ -143,6 +144,6 @@ def test_a_sampled_number_has_a_tolerance_of_its_own_error():
 
 
 def test_published_cells_have_a_number_a_seat_and_their_mean_as_welfare():
-    for (game, players, shapers), (own, naive, welfare) in leading_the_pack.PUBLISHED_SHAPERS.items():
+    for (game, players, shapers), (own, naive, welfare) in SHAPERS.items():
         assert (len(own), len(naive)) == (shapers, players - shapers), (game, players, shapers)
         assert np.mean(own + naive) == pytest.approx(welfare, abs=0.02), (game, players, shapers)
