@@ -97,13 +97,20 @@ class Rendering:
     box: float | None
 
 
-PAPERS = ("differentiable", "leading_the_pack", "mfos")
-REPRODUCE = """Compute published numbers and compare: published value, ours, tolerance, pass or miss, seeds, seconds.
+PAPERS = {
+    "differentiable": "the papers on differentiable opponent shaping",
+    "leading_the_pack": "n-player opponent shaping (arXiv 2312.12564)",
+    "many_players": "no paper: shaping among 2 to 10 players, and rivals other than those of training",
+    "mfos": "model-free opponent shaping (arXiv 2205.01447)",
+    "shaper": "memory and averaging of shapers (arXiv 2312.12568)",
+}
+REPRODUCE = f"""Compute published numbers and compare: published value, ours, tolerance, pass or miss, seeds, seconds.
 
-NAME is one of: differentiable, the numbers of the papers on differentiable opponent shaping; leading_the_pack, those of
-n-player opponent shaping (arXiv 2312.12564); mfos, those of model-free opponent shaping (arXiv 2205.01447). Each
-experiment is written to --out when it ends, and not run again, so that a stopped reproduction goes on. Exit code 1 if a
-number is out of tolerance."""
+NAME is one of:
+{chr(10).join(f"  {name}: {what}" for name, what in PAPERS.items())}
+
+Each experiment is written to --out when it ends, and not run again, so that a stopped reproduction goes on. Exit code 1
+if a number is out of tolerance."""
 REPRODUCE_FLAGS = (
     Parameter(
         "only", "str | None", None, "names of experiments, or patterns such as naive_*, by commas; all if not given."

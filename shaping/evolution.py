@@ -20,7 +20,18 @@ from shaping.distributions import sample_action
 from shaping.learner import ENVIRONMENTS, Context
 from shaping.networks import ActorCriticNetwork, NetworkLearner
 
-__all__ = ["Evolution"]
+__all__ = ["Evolution", "strategies"]
+
+
+UNFIT = ("CMAAnchoredLES", "LM_MA_ES", "RandomSearch", "SV_CMA_ES", "SV_Open_ES")
+"""Of evosax: their numbers cannot be traced, or they start from something else than a mean or a population."""
+
+
+def strategies() -> tuple[str, ...]:
+    """Names of what can evolve a shaper."""
+    from evosax.algorithms import algorithms
+
+    return tuple(name for name in algorithms if name not in UNFIT)
 
 
 class Candidate(NamedTuple):
@@ -52,7 +63,8 @@ class Evolution(NetworkLearner):
 
     Attributes:
         network: what acts; its critics are idle.
-        strategy: of evosax: Open_ES, or another by its name there.
+        strategy: of evosax: Open_ES, or another by its name there, with its own rates and defaults; of the rates below
+            others heed `sigma` alone, if they have one.
         population: candidates P a generation; an even number for mirrored noise.
         initial_mean: "zeros", so that the first generation is centred on uniform play, or a "network" drawn at random.
         sigma: initial standard deviation of the population.
@@ -108,10 +120,8 @@ class Evolution(NetworkLearner):
 
     def check(self, env: Environment, batch: int = 1) -> None:
         """Raise unless the network fits `env` and the strategy exists."""
-        from evosax.algorithms import algorithms
-
         self.network.check(env)
-        require_choice("strategy", self.strategy, tuple(algorithms))
+        require_choice("strategy", self.strategy, strategies())
         if self.strategy == "Open_ES" and self.population % 2:
             raise ValueError(f"population = {self.population}: expected an even number for mirrored noise")
 

@@ -222,7 +222,9 @@ class Mfos(Learner):
 
         returns = jax.lax.scan(back, jnp.zeros(reward.shape[0]), reward.T, reverse=True)[1].T
         returns = (returns - returns.mean()) / (returns.std() + 1e-5)
-        obs, action, old = (leaf[:, :-1] for leaf in (told.obs, told.action, told.log_prob))
+        flat = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])  # noqa: E731
+        obs, action, old = (flat(leaf[:, :-1]) for leaf in (told.obs, told.action, told.log_prob))
+        returns = returns.ravel()
 
         def loss(params: Any) -> Array:
             mean, deviation = _actor(params, obs)
@@ -267,7 +269,9 @@ def _dense(key: Key[Array, ""], inputs: int, outputs: int) -> tuple[Array, Array
 
 def _layers(layers: Any, x: Array) -> Array:
     (first, bias), (second, offset) = layers
-    return jnp.tanh(x @ first + bias) @ second + offset
+    one = jnp.ones((*x.shape[:-1], 1))  # as one product: sums over many rows, the gradient of a bias, are slow on CPUs
+    hidden = jnp.tanh(jnp.concatenate([x, one], axis=-1) @ jnp.concatenate([first, bias[None]]))
+    return hidden @ second + offset.reshape((1,) * (x.ndim - 1) + offset.shape)
 
 
 def _actor(params: Any, obs: Array) -> tuple[Array, Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -18,7 +19,7 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "papers"
 
 
 def trained(
-    configs: Sequence[Path], directory: Path, steps: int | None = None, console: Console | None = None
+    configs: Sequence[Path], directory: Path, steps: int | None = None, console: Console | None = None, **flags: Any
 ) -> Trained:
     """What a run of `configs`, later ones on top, has learned in `directory`; it goes on where it was stopped.
 
@@ -27,6 +28,7 @@ def trained(
         directory: of the run.
         steps: instead of those of the files.
         console: for progress.
+        flags: on top of the files.
 
     Raises:
         KeyboardInterrupt: it was stopped again.
@@ -34,7 +36,8 @@ def trained(
     """
     started = (directory / "config.yaml").is_file()
     args = ["--resume", str(directory)] if started else ["--out", str(directory)]
-    args += [] if started else [f"--config={path}" for path in configs]
+    if not started:
+        args += [f"--config={path}" for path in configs] + [f"--{name}={value}" for name, value in flags.items()]
     args += [f"--steps={steps}"] if steps else []
     run, _ = parse(args)
     done = checkpoint.latest_step(directory / "checkpoint") or 0 if started else 0

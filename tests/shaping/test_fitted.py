@@ -239,3 +239,28 @@ def test_fitted_directions_need_exact_values():
     learner = GradientLearner(objective=Dice(), direction=Maml(), network=LogitTable())
     with pytest.raises(ValueError, match="Maml learns from exact values before play: expected objective = Exact"):
         learner.check(envs.make("ipd"))
+
+
+@pytest.mark.parametrize("through", ["all", "own"])
+def test_the_start_follows_the_gradient_through_the_steps_that_count(through):
+    """Two steps in a quadratic game: V_i = -(θ_i - a_i θ_j - b_i)²; Adam's first step is the sign of the gradient."""
+    a, b, rate = jnp.array([0.7, -0.4]), jnp.array([0.3, 1.0]), 0.2
+    value = lambda params, key: -((params[0][:, 0] - a * params[0][::-1, 0] - b) ** 2)  # noqa: E731
+    maml = Maml(rate=rate, through=through, fitting_steps=1, fitting_horizon=3, fitting_batch=1, fitting_rate=0.01)
+
+    def lifetime(own, other):
+        total = 0.0
+        for _ in range(3):
+            total += -((own - a[0] * other - b[0]) ** 2)
+            step = (-2 * (own - a[0] * other - b[0]), -2 * (other - a[1] * own - b[1]))
+            given = step[1] if through == "all" else jax.lax.stop_gradient(step[1])
+            own, other = own + rate * step[0], other + rate * given
+        return total
+
+    params, key = (jnp.zeros((2, 1)),), jax.random.key(3)
+    (found,), _ = maml.fit(value, params, key)
+    own_key, draw_key = jax.random.split(key)
+    first = maml._draw(params, own_key)[0][0, 0]
+    other = maml._draw(params, jax.random.split(jax.random.fold_in(draw_key, 0), 1)[0])[0][1, 0]
+    slope = jax.grad(lifetime)(first, other)
+    np.testing.assert_allclose(found[0] - first, 0.01 * jnp.sign(slope), rtol=1e-3)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 import envs
 import shaping
@@ -17,7 +18,7 @@ from shaping.distributions import (
     log_probability,
     sample_action,
 )  # fmt: skip
-from shaping.networks import ActorCriticNetwork, LogitTable
+from shaping.networks import FEW_VALUES, ActorCriticNetwork, Linear, LogitTable
 
 LEGAL = jnp.ones(2, bool)
 
@@ -46,6 +47,37 @@ def test_gated_unit_is_the_one_written_down():
     z, r = jax.nn.sigmoid(w[:4] + b[:4] + h @ u[:, :4]), jax.nn.sigmoid(w[4:8] + b[4:8] + h @ u[:, 4:])
     candidate = jnp.tanh(w[8:] + b[8:] + (r * h) @ c)
     np.testing.assert_allclose(after, (1 - z) * h + z * candidate, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "inputs", "units"), [((), 5, 7), ((3,), 5, 7), ((2, 3), 5, 7), ((40,), 5, 7), ((2,), 40, 30)]
+)
+def test_a_layer_is_the_dense_one_however_it_is_computed(rows, inputs, units):
+    """Values and both gradients, below and above the sizes at which products are written out."""
+    x = jax.random.normal(jax.random.key(0), (*rows, inputs))
+    layer, dense = Linear(units), nn.Dense(units)
+    params = layer.init(jax.random.key(1), x)
+    chex.assert_trees_all_equal_shapes(params, dense.init(jax.random.key(1), x))
+    loss = lambda module: lambda params, x: (jnp.sin(module.apply(params, x)) ** 2).sum()  # noqa: E731
+    with jax.numpy_rank_promotion("allow"):
+        expected = jax.value_and_grad(loss(dense), (0, 1))(params, x)
+    chex.assert_trees_all_close(jax.value_and_grad(loss(layer), (0, 1))(params, x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("values", [6, FEW_VALUES + 1])
+@pytest.mark.parametrize("rows", [(), (4, 3)])
+def test_an_integer_stands_for_its_one_hot_vector(values, rows):
+    index = jax.random.randint(jax.random.key(0), rows, 0, values)
+    vectors = jax.nn.one_hot(index, values)
+    layer = Linear(3, one_hot=values)
+    params = layer.init(jax.random.key(1), index)
+    loss = lambda params, x: (jnp.sin(layer.apply(params, x)) ** 2).sum()  # noqa: E731
+    found, expected = (jax.value_and_grad(loss)(params, x) for x in (index, vectors))
+    chex.assert_trees_all_close(found, expected, rtol=1e-5, atol=1e-6)
+    curvature = lambda x: jax.hessian(  # noqa: E731
+        lambda bias: loss({"params": params["params"] | {"bias": bias}}, x)
+    )(params["params"]["bias"])
+    np.testing.assert_allclose(curvature(index), curvature(vectors), rtol=1e-4, atol=1e-5)
 
 
 NETWORKS = {

@@ -11,8 +11,8 @@ import envs
 import shaping
 from shaping import Match
 from shaping.actor_critic import of_trial
-from shaping.advantages import Coala
-from shaping.evolution import Evolution
+from shaping.advantages import Coala, per_step
+from shaping.evolution import Evolution, strategies
 from shaping.learner import ENVIRONMENTS, Context, Trajectory
 from shaping.mfos import Mfos, Step
 
@@ -322,3 +322,37 @@ def test_annealed_self_play_lets_one_seat_choose_and_then_all():
     assert not bool(step.chose)
     value = lambda own: shaping.Exact().value(envs.make("ipd", players=3), tables.at[1].set(own))[1]  # noqa: E731
     np.testing.assert_allclose(after.table - inner.table, jax.grad(value)(tables[1]), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+@standard
+def test_every_strategy_of_evosax_evolves():
+    """Traced, not run: what it asks for and is told has the shapes it expects."""
+    for name in strategies():
+        shaper, env = shaping.make("shaper", strategy=name, population=8, memory_size=2), envs.make("ipd", horizon=4)
+
+        def generation(key, shaper=shaper, env=env):
+            state = shaper.init(env, key)
+            tried = shaper.candidates(env, state, key)
+            after, _ = shaper.learn(env, state, tried, jnp.zeros((8, 1, 1)), key)
+            return (state, after), tried, shaper.begin(env, after, key)
+
+        (state, after), tried, deployed = jax.eval_shape(generation, KEY)
+        assert jax.tree.structure(state) == jax.tree.structure(after), name
+        assert jax.tree.leaves(tried.params)[0].shape == (8, *jax.tree.leaves(deployed.params)[0].shape), name
+
+
+def test_values_are_learned_in_the_units_that_are_asked_for():
+    env, shape = envs.make("ipd", players=2, horizon=4), (4, 2)
+    values = {}
+    for units in ("per_step", "sum"):
+        learner = shaping.make("ppo", value_units=units)
+        state = learner.init(env, KEY)
+        params = jax.tree.map(jnp.ones_like, state.params)
+        seen = Trajectory(
+            jnp.zeros(shape, int), jnp.ones((*shape, 2), bool), jnp.zeros(shape, int), jnp.zeros(shape),
+            jnp.ones(shape), jnp.zeros(shape, bool), (), jnp.zeros(2, int), (),
+        )  # fmt: skip
+        values[units] = learner.replay(env, params, seen).value
+    np.testing.assert_allclose(values["sum"], 1.0)
+    np.testing.assert_allclose(values["per_step"], 1 / per_step(0.96, 4), rtol=1e-5)

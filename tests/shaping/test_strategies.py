@@ -15,11 +15,11 @@ from envs import Environment, MatrixGame
 from envs.registry import read_parameters
 from shaping import Match, strategies
 from shaping.learner import Context
-from shaping.strategies import Grim, MemoryOne, Random, TitForTat, Uniform, WinStayLoseShift
+from shaping.strategies import Given, Grim, MemoryOne, Random, TitForTat, Uniform, WinStayLoseShift
 from shaping.zero_determinant import ZeroDeterminant
 
 KEY = jax.random.key(0)
-HARSH, STAY, SWITCH = (TitForTat(variant) for variant in ("harsh", "strict_stay", "strict_switch"))
+HARSH, HALF, STAY, SWITCH = (TitForTat(variant) for variant in ("harsh", "half", "strict_stay", "strict_switch"))
 EXAMPLES = [
     Uniform(),
     Random(),
@@ -67,6 +67,12 @@ VERSUS = [
     (SWITCH, "CCD CDD DDD CCD CCC DDC", "CDCDCC"),
     (Grim(), "CCC CCD CCC CCC", "CCDD"),
     (WinStayLoseShift(), "CCD CDD CCD CDD DDD", "CCDDC"),
+    # half: one of two is enough, two of three, two of four
+    (HALF, "C D C", "CCD"),
+    (HALF, "CC CD CC DC DD CC", "CCDCDD"),
+    (HALF, "CCC CCD CDD DDD CCC", "CCCDD"),
+    (HALF, "CCCC CCCD CCDD CDDD CCCC", "CCCDD"),
+    (Given(jnp.array([1.0, 0.0, 1.0, 0.0, 1.0])), "C D C", "CDC"),
     # five: two of four are not more than half, three are
     (TitForTat(), "CCDD DCCC DDDC DDDD CDCD CCCC", "CCCDDC"),
     (HARSH, "CCCC CCCD CCCC", "CCD"),
