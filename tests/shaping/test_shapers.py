@@ -325,6 +325,7 @@ def test_annealed_self_play_lets_one_seat_choose_and_then_all():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @standard
 def test_every_strategy_of_evosax_evolves():
     """Traced, not run: what it asks for and is told has the shapes it expects."""
