@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, Key, UInt32
 from envs import Environment
 from envs.validation import require_choice, require_range
 from shaping.distributions import sample_action
-from shaping.learner import ENVIRONMENTS, Context
+from shaping.learner import ENVIRONMENTS, Context, Learner, Replay, Trajectory
 from shaping.networks import ActorCriticNetwork, NetworkLearner
 
 __all__ = ["Evolution", "strategies"]
@@ -34,11 +34,17 @@ def strategies() -> tuple[str, ...]:
     return tuple(name for name in algorithms if name not in UNFIT)
 
 
-class Candidate(NamedTuple):
-    """Parameters of the network, the number from which its noise comes where that is fixed, and how it was drawn."""
+class Policy(NamedTuple):
+    """Parameters of the network, and, a whole number, where its noise comes from if that is fixed."""
 
     params: Any
-    noise: UInt32[Array, ...]
+    noise: Float[Array, ...]
+
+
+class Candidate(NamedTuple):
+    """What plays, and how it was drawn."""
+
+    policy: Policy
     drawn: UInt32[Array, "... 2"]
 
 
@@ -143,28 +149,33 @@ class Evolution(NetworkLearner):
         known = jax.tree.map(lambda leaf: jnp.nan_to_num(jnp.asarray(leaf, jnp.asarray(leaf).dtype)), state)
         return EvolutionState(known, ravel_pytree(mean)[0], jnp.zeros((), jnp.float32), jax.random.bits(noise_key))
 
-    def policy(self, state: Candidate) -> Candidate:
-        """All of a candidate."""
-        return state
+    def policy(self, state: Candidate) -> Policy:
+        """What plays."""
+        return state.policy
 
-    def memory(self, env: Environment, policy: Candidate) -> Any:
+    def memory(self, env: Environment, policy: Policy) -> Any:
         """That of the network, and how many steps were played."""
         return self.network.memory(policy.params), jnp.zeros((), jnp.int32)
 
-    def carry(self, env: Environment, policy: Candidate, memory: Any) -> Any:
+    def carry(self, env: Environment, policy: Policy, memory: Any) -> Any:
         """As the network does."""
         return self.network.carry(policy.params, memory[0]), memory[1]
 
     def act(
-        self, env: Environment, policy: Candidate, memory: Any, obs: Any, legal: Any, key: Key[Array, ""]
+        self, env: Environment, policy: Policy, memory: Any, obs: Any, legal: Any, key: Key[Array, ""]
     ) -> tuple[Any, Any, Any]:
         """Sample an action; consumes `key`."""
         inner, steps = memory
         if self.noise == "fixed":
-            own = jax.random.fold_in(jax.random.key(policy.noise), jax.lax.axis_index(ENVIRONMENTS))
+            number = policy.noise.astype(jnp.uint32)
+            own = jax.random.fold_in(jax.random.key(number), jax.lax.axis_index(ENVIRONMENTS))
             key = jax.random.fold_in(own, steps)
         output, inner = self.network.step(env, policy.params, self.network.mix(policy.params, inner), obs, legal)
         return sample_action(env, output.action, key)[0], (inner, steps + 1), ()
+
+    def replay(self, env: Environment, policy: Policy, trajectory: Trajectory) -> Replay:
+        """To its rivals it stands still, as it does in a trial."""
+        return Learner.replay(self, env, policy, trajectory)
 
     def update(self, state: Candidate, context: Context, key: Key[Array, ""]) -> tuple[Candidate, Float[Array, ""]]:
         """Nothing changes; the mean reward per step."""
@@ -176,14 +187,15 @@ class Evolution(NetworkLearner):
         strategy, _ = self._strategy(env)
         unflat = ravel_pytree(self._template(env))[1]
         best = self.plays == "best" or not hasattr(strategy, "get_mean")
-        return Candidate(unflat(state.best if best else state.strategy.mean), state.noise, jnp.zeros(2, jnp.uint32))
+        policy = Policy(unflat(state.best if best else state.strategy.mean), _whole(state.noise))
+        return Candidate(policy, jnp.zeros(2, jnp.uint32))
 
     def candidates(self, env: Environment, state: EvolutionState, key: Key[Array, ""]) -> Candidate:
         """A population, leaves `[P, ...]`; consumes `key`."""
         everyone, order, _ = self._ask(env, state, key)
         everyone = jax.tree.map(lambda leaf: leaf[order], everyone)
         drawn = jnp.broadcast_to(jax.random.key_data(key), (self.population, 2))
-        return Candidate(everyone, state.noise + jnp.arange(self.population, dtype=jnp.uint32), drawn)
+        return Candidate(Policy(everyone, _whole(state.noise + jnp.arange(self.population, dtype=jnp.uint32))), drawn)
 
     def learn(
         self,
@@ -201,7 +213,7 @@ class Evolution(NetworkLearner):
         with _lenient():
             after, _ = strategy.tell(key, everyone, -in_order, asked, options)
         place = jnp.argmax(fitness)
-        best = jax.vmap(lambda own: ravel_pytree(own)[0])(tried.params)[place]
+        best = jax.vmap(lambda own: ravel_pytree(own)[0])(tried.policy.params)[place]
         spread = {"fitness": fitness.mean(), "fitness_best": fitness[place], "fitness_std": fitness.std()}
         return EvolutionState(after, best, fitness[place], state.noise), spread
 
@@ -233,6 +245,11 @@ class Evolution(NetworkLearner):
 
     def _rate(self, count: Any) -> Array:
         return jnp.maximum(self.learning_rate * self.learning_rate_decay**count, self.learning_rate_floor)
+
+
+def _whole(number: UInt32[Array, ...]) -> Float[Array, ...]:
+    """A number that a float holds exactly."""
+    return (number % 2**24).astype(jnp.float32)
 
 
 @contextmanager

@@ -39,8 +39,8 @@ def flat(params):
 @standard
 def test_the_first_generation_is_mirrored_around_uniform_play():
     shaper, env, state, tried = evolve()
-    assert not flat(shaper.begin(env, state, KEY).params).any()
-    members = np.stack([flat(jax.tree.map(lambda leaf, p=p: leaf[p], tried.params)) for p in range(6)])
+    assert not flat(shaper.begin(env, state, KEY).policy.params).any()
+    members = np.stack([flat(jax.tree.map(lambda leaf, p=p: leaf[p], tried.policy.params)) for p in range(6)])
     np.testing.assert_allclose(members[:3], -members[3:], atol=1e-6)
     assert 0.02 < members.std() < 0.06
 
@@ -52,14 +52,14 @@ def test_the_mean_moves_along_the_estimated_gradient():
     fitness = np.array([0.3, -0.2, 0.9, 0.1, 0.5, -0.7])
     told = jnp.asarray(fitness)[:, None, None] + jnp.zeros((6, 2, 3))
     after, metrics = shaper.learn(env, state, tried, told, KEY)
-    members = np.stack([flat(jax.tree.map(lambda leaf, p=p: leaf[p], tried.params)) for p in range(6)])
+    members = np.stack([flat(jax.tree.map(lambda leaf, p=p: leaf[p], tried.policy.params)) for p in range(6)])
     gradient = (members / 0.04).T @ (fitness - fitness.mean()) / (6 * 0.04)
-    moved = flat(shaper.begin(env, after, KEY).params)
+    moved = flat(shaper.begin(env, after, KEY).policy.params)
     clear = np.abs(gradient) > 1e-3
     np.testing.assert_allclose(moved[clear], 0.1 * np.sign(gradient)[clear], rtol=1e-3)
     assert float(metrics["fitness"]) == pytest.approx(fitness.mean(), abs=1e-6)
     best = shaper.replace(plays="best").begin(env, after, KEY)
-    np.testing.assert_allclose(flat(best.params), members[2], atol=1e-7)  # of the last generation, not the mean
+    np.testing.assert_allclose(flat(best.policy.params), members[2], atol=1e-7)  # of the last generation, not the mean
     assert float(after.best_fitness) == pytest.approx(0.9)
 
 
@@ -80,10 +80,11 @@ def test_rates_and_widths_shrink_to_their_floors():
 def test_shuffled_pairs_are_the_same_candidates_in_another_order():
     index, shuffled = (evolve(pairing=pairing)[3] for pairing in ("index", "shuffled"))
     rows = [
-        np.stack(sorted(np.asarray(t.params["actor"]["kernel"]).reshape(6, -1).tolist())) for t in (index, shuffled)
+        np.stack(sorted(np.asarray(t.policy.params["actor"]["kernel"]).reshape(6, -1).tolist()))
+        for t in (index, shuffled)
     ]
     np.testing.assert_allclose(*rows)
-    first = [np.asarray(t.params["actor"]["kernel"]).reshape(6, -1) for t in (index, shuffled)]
+    first = [np.asarray(t.policy.params["actor"]["kernel"]).reshape(6, -1) for t in (index, shuffled)]
     assert not np.allclose(*first)
 
 
@@ -92,7 +93,7 @@ def test_noise_is_fresh_or_fixed():
     """Fixed noise is a function of the member, the environment and the step, whatever the key of the trial."""
     for noise, equal in (("fresh", False), ("fixed", True)):
         shaper, env, _, tried = evolve(noise=noise)
-        own = jax.tree.map(lambda leaf: leaf[1], tried)
+        own = shaper.policy(jax.tree.map(lambda leaf: leaf[1], tried))
 
         def actions(key, shaper=shaper, env=env, own=own):
             def act(memory, key):
@@ -116,7 +117,7 @@ def test_fixed_noise_differs_between_shapers_and_seeds():
     noise = [shaping.init(match, jax.random.key(seed))[0].noise for seed in (0, 1)]
     assert len(np.unique(np.asarray(noise))) == 4
     state = jax.tree.map(lambda leaf: leaf[0], shaping.init(match, KEY)[0])
-    tried = [shaper.candidates(env, state, jax.random.key(key)).noise for key in (1, 2)]
+    tried = [shaper.candidates(env, state, jax.random.key(key)).policy.noise for key in (1, 2)]
     np.testing.assert_array_equal(*tried)  # in all generations
     assert len(np.unique(np.asarray(tried[0]))) == 4  # of all members
 
@@ -340,7 +341,10 @@ def test_every_strategy_of_evosax_evolves():
 
         (state, after), tried, deployed = jax.eval_shape(generation, KEY)
         assert jax.tree.structure(state) == jax.tree.structure(after), name
-        assert jax.tree.leaves(tried.params)[0].shape == (8, *jax.tree.leaves(deployed.params)[0].shape), name
+        assert jax.tree.leaves(tried.policy.params)[0].shape == (
+            8,
+            *jax.tree.leaves(deployed.policy.params)[0].shape,
+        ), name
 
 
 def test_values_are_learned_in_the_units_that_are_asked_for():

@@ -170,6 +170,21 @@ def test_every_shaper_in_every_seat_keeps_the_form_of_its_state(name, seat):
     chex.assert_trees_all_equal_shapes_and_dtypes(after, states)
 
 
+@pytest.mark.parametrize("rival", ["lola_dice", "loqa", "advantage_alignment", "ppo_gru", "coala_pg"])
+@pytest.mark.parametrize("name", ["shaper", "mfos", "shaper_ppo", "mfos_ppo"])
+def test_any_learner_can_be_a_rival(name, rival):
+    """Those that differentiate what others do, and other shapers, too; shapes only."""
+    env = envs.make("ipd", players=3, horizon=3)
+    fields = {"coala_pg": SMALL["coala_pg"]}.get(
+        rival, {"minibatches": 1} if rival in ("ppo_gru", "advantage_alignment") else {}
+    )
+    learners = [shaping.make(rival, **fields)] * 2
+    match = Match.of(env, [shaping.make(name, **SMALL[name]), *learners], batch=2, episodes=2, rivals=2)
+    states = jax.eval_shape(lambda: shaping.init(match, KEY))
+    after, _ = jax.eval_shape(standard(shaping.step), match, states, KEY, jnp.int32(0))
+    chex.assert_trees_all_equal_shapes_and_dtypes(after, states)
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name == "shaper" else pytest.mark.slow) for name in SHAPERS]
 )
