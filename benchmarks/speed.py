@@ -2,7 +2,7 @@
 
 All measurements are interleaved in one process, repeated, and reported as medians with the spread, so that other load
 on the machine hits all of them alike. Reference figures are quoted, not run: Pax (ucl-dark/pax), JaxMARL and the
-notebook of stable opponent shaping in PyTorch, all on two idle CPU cores.
+notebooks of stable opponent shaping and M-FOS in PyTorch, all on two idle CPU cores.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import time
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +25,7 @@ import numpy as np
 import envs
 import shaping
 from experiments.cli import avoid_crashing_kernels
+from experiments.tiles import Tiles
 
 PAX_STEPS = {256: {2: 18.3e6, 3: 10.4e6, 4: 10.1e6, 5: 11.0e6}, 65536: {2: 10.6e6, 3: 8.5e6, 4: 6.9e6, 5: 7.0e6}}
 COIN_STEPS = {256: 1.22e6, 4096: 1.13e6, 65536: 1.11e6}  # the faster of Pax and JaxMARL
@@ -45,6 +47,15 @@ NOTEBOOK_UPDATES = {
     "cgd": 227.0,
     "lss": 128.0,
 }  # one 2-player seed
+SHAPING_STEPS = {
+    ("shaper", "tabular", 2): 482e3,
+    ("mfos", "tabular", 2): 192e3,
+    ("good_shepherd", "tabular", 2): 633e3,
+    ("shaper", "pax_ppo_gru", 3): 79e3,
+    ("shaper", "pax_ppo_gru", 4): 50e3,
+    ("shaper", "pax_ppo_gru", 5): 28e3,
+}  # of Pax: 2 environments x 100 steps x 100 inner episodes, 1 set of rivals, 32 candidates (n = 2) or 16
+META_EPISODES = 535.0  # of the PyTorch code of M-FOS, 4096 side by side
 PLAYERS, BATCHES = (2, 3, 4, 5), (256, 4096, 65536)
 
 
@@ -156,6 +167,43 @@ def counting_cases() -> dict[str, tuple[Callable[[], Any], float, float | None]]
     return cases
 
 
+def shaping_cases() -> dict[str, tuple[Callable[[], Any], float, float | None]]:
+    """Name → (what to time, environment steps or meta-episodes in it, reference): one generation, a seed a device."""
+    cases: dict[str, tuple[Callable[[], Any], float, float | None]] = {}
+    tabular = {"learning_rate": 1.0, "epochs": 2, "minibatches": 4, "clip": 0.2, "entropy": 0.02}
+    for (name, rival, players), reference in SHAPING_STEPS.items():
+        population = 32 if players == 2 else 16
+        shaper = shaping.make(name, population=population)
+        fields = tabular if rival == "tabular" else {"environments": 2}
+        env = envs.make("ipd2") if players == 2 else envs.make("ipd", players=players)
+        learners = [shaper] + [shaping.make(rival, **fields)] * (players - 1)
+        match = shaping.Match.of(env, learners, batch=2, episodes=100)
+        amount = population * 100 * 100 * 2 * jax.device_count()
+        cases[f"{name} among {rival} n = {players}, environment steps"] = (generation(match), amount, reference)
+    for rival in ("naive", "lola"):
+        learners = [shaping.make("mfos_exact"), shaping.make(rival)]
+        match = shaping.Match.of(envs.make("ipd2"), learners, episodes=101, rivals=256)
+        run = generation(match)
+        cases[f"mfos_exact against {rival}, meta-episodes"] = (run, 256 * jax.device_count(), META_EPISODES)
+    return cases
+
+
+def generation(match: Any) -> Callable[[], Any]:
+    """One step of a match among shapers, for a seed on every device."""
+    tiles = Tiles.of(jax.device_count(), match)
+    one = lambda match, states, seed: shaping.step(match, states, jax.random.key(seed), jnp.int32(0))  # noqa: E731
+    begin = tiles.program(lambda match, seed: shaping.init(match, jax.random.key(seed)))
+    step, seeds = tiles.program(one), np.arange(jax.device_count())
+    states: list[Any] = []
+
+    def run() -> Any:
+        if not states:
+            states.append(begin((match,), (seeds,)))
+        return step((match,), (states[0], seeds))
+
+    return run
+
+
 def measure(cases: dict[str, Any], repeats: int) -> list[dict[str, Any]]:
     """Time all cases, interleaved; the first call of each, with its compilation, is timed apart."""
     first, seconds = {}, {name: [] for name in cases}
@@ -180,12 +228,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json")
     parser.add_argument("--only", default="", help="only cases whose names contain this")
+    parser.add_argument("--devices", type=int, default=1, help="CPU devices; shapers have a seed on each")
     args = parser.parse_args()
     avoid_crashing_kernels()
+    if args.devices > 1:
+        os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
+        jax.config.update("jax_num_cpu_devices", args.devices)
     load, device = os.getloadavg()[0], jax.devices()[0].device_kind
     title = f"{device} ({platform.machine()}, {os.cpu_count()} cores), jax {jax.__version__}"
     print(f"{title}; load average before {load:.2f}; medians of {args.repeats} interleaved runs\n")
-    kinds = [environment_cases, training_cases, learner_cases, counting_cases]
+    kinds = [environment_cases, training_cases, learner_cases, counting_cases, shaping_cases]
     cases = {name: case for kind in kinds for name, case in kind().items() if args.only in name}
     rows = measure(cases, args.repeats)
     print("| case | per second | spread | reference | ratio | first call, s |\n|---|---|---|---|---|---|")
@@ -194,6 +246,8 @@ def main() -> None:
         rate = f"{row['per_s']:,.0f}" if row["per_s"] >= 100 else f"{row['per_s']:.3g}"
         cells = (row["case"], rate, f"{row['spread']:.0%}", reference, ratio, f"{row['first_s']:.1f}")
         print(f"| {' | '.join(cells)} |")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"\npeak memory of the process: {peak:.1f} GiB")
     if args.json:
         Path(args.json).write_text(json.dumps({"machine": title, "load": load, "rows": rows}, indent=2))
 
