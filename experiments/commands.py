@@ -37,9 +37,9 @@ first seat, meets always_cooperate, always_defect, tit_for_tat and fresh naive l
 and a fresh {BEST_RESPONSE} learner takes its place among the trained others. What that gains over it bounds its
 exploitability from below, no more: a better response may exist. Prints tables and writes evaluation.json into DIR.
 
-Shapers play trials, among rivals that learn anew, and so do controls in their seats, on which a shaper has to improve:
-always_defect, always_cooperate, uniform, tit_for_tat, and one more rival. --hardstop and --blindsight change the
-trials."""
+Shapers play trials, among rivals that learn anew, and so do, instead of a response, controls in their seats, on which
+a shaper has to improve: always_defect, always_cooperate, uniform, tit_for_tat, and one more rival. --hardstop and
+--blindsight change the trials."""
 
 CROSSPLAY = """Play everyone against everyone, also against itself: training seed against training seed.
 

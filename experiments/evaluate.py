@@ -97,8 +97,10 @@ class Replay:
 
     @property
     def focal(self) -> dict[int, str]:
-        """The first seat of each distinct learner, and its name."""
-        return {self.names.index(name): name for name in dict.fromkeys(self.names)}
+        """The first seat of each distinct learner, and its name; of shapers alone if there are any."""
+        shapes = any(player.span == "trial" for player in self.players)
+        trained = [n for n, own in zip(self.names, self.players, strict=True) if own.span == "trial" or not shapes]
+        return {self.names.index(name): name for name in dict.fromkeys(trained)}
 
     @property
     def pairing(self) -> str:
@@ -200,6 +202,7 @@ def evaluate(asked: Evaluation, command: str, console: Console) -> dict[str, Any
     if asked.panel:
         result["panel"] = [_meet(replay, seat, name, console) for seat in replay.focal for name in PANEL]
         print_table(console, _panel_table(replay, result["panel"]))
+    if asked.panel and not any(replay.trained.match.shapers):
         result["best_responses"] = [_best_response(replay, side, seat, console) for seat in replay.focal]
         print_table(console, _best_response_table(replay, result["best_responses"]))
     try:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from shaping import Match
+from shaping.trials import POPULATION
 
 __all__ = ["Tiles"]
 
@@ -24,16 +25,19 @@ class Tiles:
     Attributes:
         count: seeds asked for.
         width: seeds computed side by side; part of what makes numbers repeatable.
+        population: candidates of each seed, over which devices that no tile is left for are spread.
     """
 
     count: int
     width: int
+    population: int = 1
 
     @classmethod
     def of(cls, count: int, match: Match | None = None) -> Tiles:
         """For `match`: the width depends on nothing but the backend, and whether shapers make each seed wide enough."""
         wide = 1 if match and any(match.shapers) else 4
-        return cls(count, wide if jax.default_backend() == "cpu" else 16 * wide)
+        width = wide if jax.default_backend() == "cpu" else 16 * wide
+        return cls(count, width, match.population if match else 1)
 
     @property
     def padded(self) -> int:
@@ -42,10 +46,12 @@ class Tiles:
 
     @property
     def mesh(self) -> jax.sharding.Mesh:
-        """As many local devices as divide the tiles."""
-        devices, tiles = jax.local_devices(), self.padded // self.width
-        count = next(d for d in range(len(devices), 0, -1) if tiles % d == 0)
-        return jax.make_mesh((count,), ("seeds",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices[:count])
+        """As many local devices as divide the tiles, and for each of them as many others as divide the population."""
+        devices, auto = jax.local_devices(), jax.sharding.AxisType.Auto
+        seeds = _most(len(devices), self.padded // self.width)
+        each = _most(len(devices) // seeds, self.population)
+        names = ("seeds", POPULATION)
+        return jax.make_mesh((seeds, each), names, axis_types=(auto, auto), devices=devices[: seeds * each])
 
     def place(self, tree: Any) -> Any:
         """Leaves `[padded, ...]`, spread over the devices."""
@@ -68,7 +74,9 @@ class Tiles:
 
         spec = jax.sharding.PartitionSpec
         specs = (spec(), (spec("seeds"),) * arguments)
-        return jax.shard_map(run, mesh=self.mesh, in_specs=specs, out_specs=spec("seeds"), check_vma=False)
+        return jax.shard_map(
+            run, mesh=self.mesh, in_specs=specs, out_specs=spec("seeds"), axis_names={"seeds"}, check_vma=False
+        )
 
     def program(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A program that maps `function(*common, *of_one_seed)` over seeds; compiled when first called.
@@ -85,3 +93,8 @@ class Tiles:
             return jax.tree.map(lambda leaf: np.asarray(leaf)[: self.count], program(common, padded))
 
         return run
+
+
+def _most(devices: int, parts: int) -> int:
+    """The largest number of devices that divides the parts."""
+    return next(count for count in range(devices, 0, -1) if parts % count == 0)

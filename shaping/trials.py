@@ -22,7 +22,10 @@ from shaping.match import (
     update,
 )
 
-__all__ = ["inner_episodes", "step", "trial"]
+__all__ = ["POPULATION", "inner_episodes", "step", "trial"]
+
+POPULATION = "population"
+"""Name of the axis of a mesh over whose devices the candidates of shapers are spread, where there is one."""
 
 
 def step(match: Match, states: States, key: Key[Array, ""], index: Int[Array, ""]) -> tuple[States, Any]:
@@ -61,7 +64,7 @@ def trial(match: Match, states: States, key: Key[Array, ""]) -> tuple[States, An
 
     keys = jax.vmap(jax.random.fold_in, (None, 0))(play_key, jnp.arange(match.rivals))
     members = jax.vmap(jax.vmap(play, (None, 0, 0)), (0, 0 if warm else None, None))
-    rivals, told = members(tried, rivals, keys)
+    rivals, told = members(_spread(tried), rivals, keys)
     found, metrics = [], []
     for group, (state, shapes) in _groups(match, states):
         if shapes:
@@ -71,6 +74,13 @@ def trial(match: Match, states: States, key: Key[Array, ""]) -> tuple[States, An
         found.append(after)
         metrics.append(own)
     return tuple(found), tuple(metrics)
+
+
+def _spread(tried: States) -> States:
+    """Leaves `[P, ...]`, over devices if the caller has some for them."""
+    if POPULATION not in jax.sharding.get_abstract_mesh().axis_names:
+        return tried
+    return jax.lax.with_sharding_constraint(tried, jax.sharding.PartitionSpec(POPULATION))
 
 
 def _groups(match: Match, trees: Sequence[Any]) -> Any:

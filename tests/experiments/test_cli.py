@@ -90,6 +90,20 @@ def on_devices(count):
     return rest | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
 
 
+@pytest.mark.slow
+def test_a_population_does_not_depend_on_the_devices_it_is_spread_over(tmp_path):
+    trial = ["--players=3", "--env.horizon=5", "--episodes=2", "--seeds=1", "--steps=3", "--log_every=3"]
+    found = []
+    for devices in (1, 4):
+        out = tmp_path / str(devices)
+        learners = ["--learners=shaper,reinforce*2", "--shaper.population=8"]
+        lenient = {key: value for key, value in on_devices(devices).items() if not key.startswith("JAX_NUMPY")}
+        result = command(*trial, *learners, f"--out={out}", env=lenient, timeout=300)
+        assert result.returncode == 0, result.stderr
+        found.append(final(out))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("devices", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_no_seed_depends_on_the_others_or_on_the_devices(tmp_path, devices):
     """Exactly, and for long: learning amplifies rounding until a seed ends in another basin."""

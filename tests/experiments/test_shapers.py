@@ -52,6 +52,8 @@ def test_what_was_learned_plays_trials_among_fresh_rivals(run, tmp_path, capsys)
     result = json.loads((run / "evaluation.json").read_text())
     assert result["measured"] == "means over trials of 3 inner episodes against 32 sets of fresh rivals, undiscounted"
     assert all("quantiles" in row for row in result["panel"] + result["controls"])
+    assert {row["focal"] for row in result["panel"]} == {"shaper"}
+    assert "best_responses" not in result
     who = [row["who"] for row in result["controls"]]
     assert who == ["shaper", "always_defect", "always_cooperate", "uniform", "tit_for_tat", "reinforce"]
     table = capsys.readouterr().out
