@@ -189,7 +189,7 @@ def _draw_trials(cells: list[Cell], path: Path) -> None:
     for panel in list(panels.flat)[len(cells) :]:
         panel.set_visible(False)
     handles, labels = panels.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     figure.supxlabel("share of the inner episodes of a trial; triangles: published ends", fontsize=9)
     figure.supylabel("reward per step", fontsize=9)
     figure.savefig(path, dpi=130)
@@ -223,7 +223,7 @@ def _draw_welfare(cells: list[Cell], path: Path) -> None:
     for panel in list(panels.flat)[len(series) :]:
         panel.set_visible(False)
     handles, labels = panels.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=8)
     figure.supylabel("welfare, reward per step; bars: 10 %, 90 %", fontsize=9)
     figure.savefig(path, dpi=130)
 

@@ -131,6 +131,22 @@ def test_overlays_change_what_they_name(path):
     assert {flag for flag in below if below[flag] != over[flag]} <= named <= set(over)
 
 
+def test_the_configurations_of_shaper_lie_on_top_of_each_other():
+    from experiments.papers import shaper
+
+    for game in shaper.GAMES:
+        for scale in shaper.SCALES:
+            runs = {}
+            for variant in shaper.VARIANTS:
+                files = shaper._configs(game, variant, scale)
+                runs[variant] = resolved(*(arg for file in files for arg in ("--config", str(file)))).components[
+                    "shaper"
+                ]
+            assert [run["averaging"] for run in runs.values()] == ["none", "average", "attention", "none"]
+            assert [run["memory_size"] for run in runs.values()] == [16, 16, 16, 0]
+            assert len({run["population"] for run in runs.values()}) == 1
+
+
 def test_runs_with_a_shaper_have_other_defaults():
     shaping = resolved("--learners", "shaper*2,naive*8", "--players", "10")
     assert (shaping.seeds, shaping.batch, shaping.episodes) == (2, 2, 50)

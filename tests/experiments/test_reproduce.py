@@ -7,7 +7,7 @@ import pytest
 
 from experiments import reproduce
 from experiments.cli import main
-from experiments.papers import differentiable, leading_the_pack, mfos
+from experiments.papers import differentiable, leading_the_pack, many_players, mfos, shaper
 from experiments.papers.leading_the_pack_published import SHAPERS
 from experiments.reproduce import Experiment, Row, at_least, factor, near, shown
 
@@ -90,7 +90,7 @@ def test_tolerances_decide():
 
 def test_experiments_have_distinct_names_and_settings():
     names = [experiment.name for experiment in differentiable.EXPERIMENTS]
-    assert len(set(names)) == len(names) >= 10
+    assert len(set(names)) == len(names) >= 5
     assert all(len(experiment.setting) > 40 for experiment in differentiable.EXPERIMENTS)
 
 
@@ -101,12 +101,12 @@ def test_the_learner_of_a_row_is_the_one_it_names():
     assert all(row.passed for row in rows.values()), [row for row in rows.values() if not row.passed]
 
 
-@pytest.mark.parametrize("module", [leading_the_pack, mfos], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [leading_the_pack, many_players, mfos, shaper], ids=lambda module: module.__name__)
 def test_every_scale_names_its_experiments_and_efforts(module):
     for scale in module.SCALES:
         found = module.experiments(scale)
         names = [experiment.name for experiment in found]
-        assert len(set(names)) == len(names) >= 10
+        assert len(set(names)) == len(names) >= 5
         assert all(len(experiment.setting) > 40 for experiment in found)
     settings = [{experiment.setting for experiment in module.experiments(scale)} for scale in module.SCALES]
     assert not settings[0] & settings[1]  # what is done at one scale is not taken for another
@@ -147,3 +147,51 @@ def test_published_cells_have_a_number_a_seat_and_their_mean_as_welfare():
     for (game, players, shapers), (own, naive, welfare) in SHAPERS.items():
         assert (len(own), len(naive)) == (shapers, players - shapers), (game, players, shapers)
         assert np.mean(own + naive) == pytest.approx(welfare, abs=0.02), (game, players, shapers)
+
+
+def sides(own, naive, welfare):
+    """Quantiles around three medians."""
+    return {
+        side: [value - 0.1, value, value + 0.1]
+        for side, value in zip(("own", "naive", "welfare"), (own, naive, welfare), strict=True)
+    }
+
+
+def cell(players, shapers, own, defect):
+    """What a cell keeps: shapers that get `own` where always defecting gets `defect`, in both modes."""
+    modes = ("as published", "corrected")
+    who = {"shaper": own, "always_defect": defect, "majority tit-for-tat": 2.0, "naive, same boot-strapping": 1.0}
+    ends = {name: dict.fromkeys(modes, sides(value, 1.5, value - 0.5)) for name, value in who.items()}
+    curves = {mode: np.linspace(0, 1, 5 * players).reshape(5, players).tolist() for mode in modes}
+    return {"game": "ipd", "players": players, "shapers": shapers, "ends": ends, "curves": curves}
+
+
+def test_the_page_of_leading_the_pack_says_what_holds(tmp_path):
+    cells = {"a": cell(3, 1, 4.5, 1.2), "b": cell(4, 1, 1.3, 1.3), "c": cell(3, 2, 1.9, 1.0), "check": {"ends": {}}}
+    text = "\n".join(leading_the_pack.overview(cells, tmp_path))
+    assert "| ipd, 3, 1 | 4.86 / 2.24 / 3.11 | 4.50 / 1.50 / 4.00 | 4.50 / 1.50 / 4.00 | 0.50 / 0.50 |" in text
+    assert "| yes (+3.30) / yes (+3.30) | yes (+2.50) / yes (+2.50) |" in text
+    assert "| no (+0.00) / no (+0.00) | no (-0.70) / no (-0.70) |" in text
+    assert "beat all-D and majority tit-for-tat in 1 of 3 cells: ipd, 3, 1 (not in ipd, 4, 1; ipd, 3, 2)" in text
+    assert "ipd, 1 shaper, corrected: n = 3: +3.30 over all-D" in text
+    assert "no such cell was trained" in text
+    for name in ("trials", "welfare"):
+        assert (tmp_path / f"leading_the_pack_{name}.png").stat().st_size > 10_000
+    assert leading_the_pack.overview({"check": {"ends": {}}}, tmp_path) == []
+
+
+def test_the_pages_without_published_numbers_have_a_table(tmp_path):
+    ends = {
+        who: dict.fromkeys(("trial", "end"), sides(2.0, 1.5, 1.7))
+        for who in ("shaper", "always_defect", "tit_for_tat", "naive")
+    }
+    for end in ends.values():
+        end["trial"] = end["trial"] | {"others": end["trial"]["naive"]}
+    results = {f"strength_{n}": {"players": n, "ends": ends} for n in (3, 2)}
+    against = {name: {"own": [1, 2, 3], "others": [0, 1, 2]} for name in many_players.RIVALS}
+    text = "\n".join(many_players.overview(results | {"transfer_ppo": {"kind": "ppo", "against": against}}, tmp_path))
+    assert text.index("| 2 | 2.00 | 0.00 | 0.00 | 1.50 | 1.70 | 1.70 |") < text.index("| 3 | 2.00 |")
+    assert "| ppo | 2.00 / 1.00 | 2.00 / 1.00 | 2.00 / 1.00 | 2.00 / 1.00 |" in text
+    assert (tmp_path / "many_players.png").stat().st_size > 10_000
+    found = {"ipd_tabular_none": {"game": "ipd_tabular", "ends": {"memory": {"trial": [[0, 1, 2], [3, 4, 5]]}}}}
+    assert "| memory | 1.00 | 4.00 |" in "\n".join(shaper.overview(found, tmp_path))
