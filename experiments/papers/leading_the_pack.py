@@ -46,9 +46,9 @@ alone takes every inner episode of 100 steps for the end of the game (B3); a cou
 488, 744 and 1000 (B4). "Corrected" has none of them.
 
 Shapers are trained at a reduced effort (`--scale cpu`), said under each heading. With the authors' numbers
-(`--scale full`) a generation of one shaper among three players is 2 x 10^8 environment steps, 550 s on two CPU cores at the
-[measured speed](../benchmarks.md), and the whole table, 48 cells and 5 seeds, 3.4 x 10^13 steps in either mode, 22,000
-hours; that is for accelerators, and none was at hand.
+(`--scale full`) a generation of one shaper among three players is 2 x 10^8 environment steps, 550 s on two CPU cores
+at the [measured speed](../benchmarks.md), and the whole table, 48 cells and 5 seeds, 3.4 x 10^13 steps in either mode,
+22,000 hours; that is for accelerators, and none was at hand.
 """
 
 
