@@ -18,7 +18,8 @@ from shaping.distributions import (
     log_probability,
     sample_action,
 )  # fmt: skip
-from shaping.networks import FEW_VALUES, ActorCriticNetwork, Linear, LogitTable
+from shaping.linear import FEW_VALUES, Linear
+from shaping.networks import ActorCriticNetwork, LogitTable
 
 LEGAL = jnp.ones(2, bool)
 
