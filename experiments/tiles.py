@@ -20,7 +20,8 @@ class Tiles:
     """How a number of seeds is computed.
 
     Learning amplifies rounding until seeds end in other basins, and rounding depends on the width of a batch. In tiles
-    of fixed width no seed depends on how many others run beside it, nor on the number of devices.
+    of fixed width no seed depends on how many others run beside it, nor on the number of devices; only candidates of a
+    population that are spread over devices change rounding.
 
     Attributes:
         count: seeds asked for.

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 import envs
 import shaping
@@ -120,6 +121,24 @@ def test_fixed_noise_differs_between_shapers_and_seeds():
     tried = [shaper.candidates(env, state, jax.random.key(key)).policy.noise for key in (1, 2)]
     np.testing.assert_array_equal(*tried)  # in all generations
     assert len(np.unique(np.asarray(tried[0]))) == 4  # of all members
+
+
+def test_a_look_plays_what_is_deployed():
+    """The best sample, here one that always defects; or the mean, here uniform play."""
+    env, rewards = envs.make("ipd", players=2, horizon=50), {}
+    for plays in ("best", "mean"):
+        shepherd = shaping.make("good_shepherd", population=4, torso="table", plays=plays)
+        match = Match.of(env, [shepherd, shaping.make("always_cooperate")], batch=2, episodes=3)
+        state, *rest = shaping.init(match, KEY)
+        candidate = jax.tree.map(lambda leaf: leaf[0], shaping.begin(match, (state, *rest), KEY)[0])
+        zeros = candidate.policy.params
+        defect = zeros | {"actor": {"kernel": zeros["actor"]["kernel"].at[:, 1].set(50.0)}}
+        best = ravel_pytree(defect)[0]
+        states = (state._replace(best=best[None]), *rest)
+        look = standard(jax.jit(shaping.trial_outcome))
+        rewards[plays] = np.asarray(look(match, states, KEY).reward_per_step)
+    np.testing.assert_allclose(rewards["best"], np.array([[3.0, 0.0]] * 3))
+    assert (np.abs(rewards["mean"] - np.array([2.5, 1.0])) < 0.25).all()
 
 
 @pytest.mark.slow
