@@ -143,9 +143,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 @cache
 def read_parameters(source: str) -> tuple[Parameter, ...]:
-    """The fields of the dataclass, or arguments of the function, `"module:attribute"`; the module is not imported."""
+    """The fields of the dataclass, or arguments of the function, `"module:attribute"`; the module is not imported.
+
+    Fields of its base classes, where those come from the same package, are before its own.
+    """
     node = _definition(source)
+    inherited: dict[str, Parameter] = {}
     if isinstance(node, ast.ClassDef):
+        for base in _bases(source, node):
+            inherited |= {parameter.name: parameter for parameter in read_parameters(base)}
         pairs = [
             (s.target.id, s.annotation, s.value)
             for s in node.body
@@ -157,10 +163,25 @@ def read_parameters(source: str) -> tuple[Parameter, ...]:
         defaults = [None] * required + list(node.args.defaults)
         pairs = [(a.arg, a.annotation, d) for a, d in zip(node.args.args, defaults, strict=True)]
     helps = _attribute_help(ast.get_docstring(node) or "")
-    return tuple(
-        Parameter(name, ast.unparse(kind) if kind else "str", _default(value), helps.get(name, ""))
-        for name, kind, value in pairs
-    )
+    for name, kind, value in pairs:
+        text = helps.get(name) or (inherited[name].help if name in inherited else "")
+        inherited[name] = Parameter(name, ast.unparse(kind) if kind else "str", _default(value), text)
+    return tuple(inherited.values())
+
+
+def _bases(source: str, node: ast.ClassDef) -> list[str]:
+    """`"module:attribute"` of base classes that are imported by name from the same top-level package."""
+    module = source.split(":")[0]
+    root = module.partition(".")[0]
+    found = []
+    for statement in _tree(module).body:
+        if isinstance(statement, ast.ImportFrom) and (statement.module or "").partition(".")[0] == root:
+            found += [(alias.asname or alias.name, f"{statement.module}:{alias.name}") for alias in statement.names]
+        elif isinstance(statement, ast.ClassDef):
+            found.append((statement.name, f"{module}:{statement.name}"))
+    known = dict(found)
+    names = [base.id for base in node.bases if isinstance(base, ast.Name)]
+    return [known[name] for name in names if name in known]
 
 
 def _below(components: dict[str, str], slot: str) -> dict[str, str]:
@@ -183,15 +204,21 @@ def _load(source: str) -> Any:
 @cache
 def _definition(source: str) -> ast.ClassDef | ast.FunctionDef:
     module, attribute = source.split(":")
+    for node in _tree(module).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == attribute:
+            return node
+    raise AttributeError(f"{module} defines no {attribute}")
+
+
+@cache
+def _tree(module: str) -> ast.Module:
     root, _, rest = module.partition(".")
     spec = importlib.util.find_spec(root)  # of the top-level package only: never imports it
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"no package {root!r} to read {source} from")
-    path = Path(spec.origin).parent.joinpath(*rest.split(".")).with_suffix(".py")
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == attribute:
-            return node
-    raise AttributeError(f"{path} defines no {attribute}")
+        raise ModuleNotFoundError(f"no package {root!r} to read {module} from")
+    path = Path(spec.origin).parent.joinpath(*rest.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _default(value: ast.expr | None) -> Any:

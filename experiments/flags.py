@@ -77,7 +77,11 @@ def _kind(annotation: str) -> Any:
     if annotation == "bool":
         return Annotated[bool, _BOOLEAN]
     kinds = (bool, int, float, str, tuple, Path)
-    names: dict[str, Any] = {kind.__name__: kind for kind in kinds} | {"Literal": Literal, "None": None}
+    names: dict[str, Any] = {kind.__name__: kind for kind in kinds} | {
+        "Literal": Literal,
+        "None": None,
+        "PerPlayer": float | tuple[float, ...],
+    }
     kind = eval(annotation, {"__builtins__": {}}, names)  # noqa: S307  our own source, not the user's
     return kind if isinstance(kind, type | types.UnionType) or hasattr(kind, "__args__") else str
 

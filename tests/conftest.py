@@ -30,5 +30,5 @@ check = beartype(conf=BeartypeConf(hint_overrides=overrides))
 # Not the fields of dataclasses: as PyTrees they may hold shardings, axes and shapes instead of arrays.
 checker.check = lambda function: function if function.__name__ == "__init__" else check(function)
 sys.modules[checker.__name__] = checker
-install_import_hook(["envs", "shaping"], "parley_typechecker.check")
+install_import_hook(["envs", "shaping", "equilibria"], "parley_typechecker.check")
 gc.set_threshold(200_000, 100, 1000)  # tracing makes millions of objects that live on
