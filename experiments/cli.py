@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from envs.registry import Registry, did_you_mean
 from experiments.commands import crossplay_arguments, evaluate_arguments, render_arguments, reproduce_arguments
 from experiments.config import FaultError, UserError, parse
+from experiments.solve_arguments import solve_arguments
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,13 +86,27 @@ def _reproduce(args: list[str]) -> int:
     return reproduce(asked, _console())
 
 
+def _solve(args: list[str]) -> int:
+    asked = solve_arguments(args)
+    _prepare_jax()
+    from experiments.solve import solve  # imports JAX
+
+    return solve(asked, _console())
+
+
 def _list(args: list[str]) -> int:
     import envs
+    import equilibria
     import shaping
 
     if args:
         raise UserError(f"list takes no arguments, found {args[0]!r}")
-    for title, registry in (("environments (--env)", envs.REGISTRY), ("learners (--learners)", shaping.REGISTRY)):
+    kinds = {
+        "environments (--env)": envs.REGISTRY,
+        "learners (--learners)": shaping.REGISTRY,
+        "solvers (solve --solver)": equilibria.REGISTRY,
+    }
+    for title, registry in kinds.items():
         _print_registry(title, registry)
     return 0
 
@@ -153,6 +168,7 @@ def _prepare_jax() -> None:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "list": _list,
+    "solve": _solve,
     "evaluate": _evaluate,
     "crossplay": _crossplay,
     "render": _render,

@@ -141,15 +141,15 @@ BLOCKS = 100  # of a trial, in curves
 CELLS: dict[str, dict[tuple[str, int, int], int | None]] = {
     "smoke": {("ipd", 3, 1): None, ("tragedy", 3, 2): None},
     "cpu": {
-        ("ipd", 3, 1): 1000,
-        ("ipd", 3, 2): 400,
-        ("tragedy", 3, 1): 300,
-        ("stag_hunt", 3, 1): 300,
+        ("ipd", 3, 1): 600,
+        ("ipd", 3, 2): 300,
+        ("tragedy", 3, 1): 200,
+        ("stag_hunt", 3, 1): 200,
         ("snowdrift", 3, 1): 100,
-        ("ipd", 4, 2): 300,
-        ("ipd", 5, 2): 200,
-        ("tragedy", 3, 2): 150,
-        ("stag_hunt", 4, 2): 100,
+        ("ipd", 4, 2): 200,
+        ("ipd", 5, 2): 150,
+        ("tragedy", 3, 2): 100,
+        ("stag_hunt", 4, 2): 80,
     },
     "full": {(game, n, s): None for game in GAMES for n in PLAYERS for s in range(1, n + 1)},
 }
@@ -279,7 +279,7 @@ def experiments(scale: str) -> list[Experiment]:
     for (game, players, shapers), steps in CELLS[scale].items():
         budget = {
             "smoke": "2 generations of 2 candidates",
-            "cpu": f"2 seeds, {steps} generations of 64, trials of 50 episodes against one set of faster learners",
+            "cpu": f"2 seeds, {steps} generations of 64, trials of 100 episodes against one set of faster learners",
             "full": "the authors' numbers of candidates, rivals, episodes and generations, 5 seeds",
         }[scale]
         text = (

@@ -1,0 +1,221 @@
+"""`run.py solve`: solutions as tables, sentences, JSON, CSV and pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import envs
+import equilibria
+from equilibria import NormalForm, Solution
+from equilibria.properties import risk_dominant
+from equilibria.solvers.pure import pure_equilibria
+from experiments.config import UserError
+from experiments.solve_arguments import Solving
+from experiments.solve_pictures import draw_frontier, draw_game
+
+__all__ = ["sentence", "solve", "swept"]
+
+FLOOR = 5e-4
+"""Probabilities below are left out of sentences."""
+
+
+def solve(asked: Solving, console: Console) -> int:
+    """Solve, print and draw.
+
+    Returns:
+        0, or 1 if something did not converge.
+
+    Raises:
+        UserError: what is wrong with the game, an option, or the two together.
+    """
+    try:
+        game = _game(asked)
+        if asked.sweep:
+            return _sweep(asked, game, console)
+        found = [(name, own) for name, options in asked.solvers for own in _solutions(asked, game, name, options)]
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if asked.json:
+        told = [_as_json(asked, own) for _, own in found]
+        many = asked.everything or asked.restarts or len(asked.solvers) > 1
+        print(json.dumps(told if many else told[0]))  # noqa: T201  the result itself
+    else:
+        for _, own in found:
+            console.print(_table(asked.title, game, own))
+            console.print(sentence(game, own))
+            console.print()
+        if not found:
+            console.print("no solution")
+    if asked.plot:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        path = asked.out / "game.png"
+        draw_game(path, asked.title, game, found, next(options for _, options in asked.solvers))
+        _say(asked, console, f"picture: {path}")
+    return 0 if found and all(bool(own.converged) for _, own in found) else 1
+
+
+def _say(asked: Solving, console: Console, text: str) -> None:
+    if not asked.json:
+        console.print(text, soft_wrap=True)
+
+
+def _game(asked: Solving) -> NormalForm:
+    if asked.env is None:
+        return equilibria.load(asked.game)
+    fields = {"players": asked.players} if asked.players else {}
+    with jax.enable_x64(True):
+        return equilibria.load(envs.make(asked.env, **fields))
+
+
+def _solutions(asked: Solving, game: NormalForm, name: str, options: dict[str, Any]) -> list[Solution]:
+    found = equilibria.solve(
+        game,
+        name,
+        key=jax.random.key(asked.seed) if asked.restarts else None,
+        restarts=asked.restarts,
+        all=asked.everything,
+        symmetric=asked.symmetric,
+        **options,
+    )
+    return found if isinstance(found, list) else [found]
+
+
+def _as_json(asked: Solving, found: Solution) -> dict[str, Any]:
+    told = {
+        "game": asked.title,
+        "solver": found.solver,
+        "options": {name: np.asarray(value).tolist() for name, value in found.options},
+        "profile": found.profile.tolist(),
+        "value": found.value.tolist(),
+        "variance": found.variance.tolist(),
+        "cvar": found.cvar.tolist(),
+        "worst": found.worst.tolist(),
+        "regret": found.regret.tolist(),
+        "payoff_regret": found.payoff_regret.tolist(),
+        "share": float(found.share),
+        "converged": bool(found.converged),
+        "steps": int(found.steps),
+        "message": found.message,
+    }
+    return told if found.joint is None else told | {"joint": found.joint.tolist()}
+
+
+def _labels(game: NormalForm) -> list[list[str]]:
+    """Names of all actions that exist."""
+    return [
+        [game.actions[i][a] if game.actions else str(a) for a in np.flatnonzero(own)]
+        for i, own in enumerate(np.asarray(game.mask))
+    ]
+
+
+def _table(title: str, game: NormalForm, found: Solution) -> Table:
+    """One row a player."""
+    options = ", ".join(f"{name} {np.asarray(value).tolist()}" for name, value in found.options)
+    table = Table(title=f"{title}: {found.solver}{f' ({options})' if options else ''}", title_justify="left")
+    for name in ("player", "plays", "value", "std", "CVaR", "worst", "regret", "(payoff)"):
+        left = name in ("player", "plays")
+        table.add_column(name, justify="left" if left else "right", no_wrap=not left)
+    for player, names in enumerate(_labels(game)):
+        chances = found.profile[player][np.asarray(game.mask)[player]]
+        plays = "\n".join(f"{name} {chance:.4g}" for name, chance in zip(names, chances, strict=True) if chance > FLOOR)
+        numbers = (found.value, np.sqrt(np.maximum(found.variance, 0)), found.cvar, found.worst)
+        scale = float(np.abs(np.asarray(game.payoffs)).max())
+        row = [_short(float(own[player]), scale) for own in numbers]
+        row += [f"{float(own[player]):.0e}" if own[player] else "0" for own in (found.regret, found.payoff_regret)]
+        table.add_row(str(player), plays, *row)
+    return table
+
+
+def _short(number: float, scale: float) -> str:
+    """Four digits; 0 for what is rounding."""
+    return f"{0.0 if abs(number) < 1e-7 * scale else number:.4g}"
+
+
+def sentence(game: NormalForm, found: Solution) -> str:
+    """What kind of solution it is, in words."""
+    text = found.message + "."
+    if float(found.share) < 1:
+        text += f" {100 * float(found.share):.0f} % of the starts led here."
+    if found.joint is not None:
+        return text
+    likely = found.profile.argmax(axis=1)
+    mostly = found.profile.max(axis=1) >= 0.9
+    if not mostly.all():
+        return f"{text} It is mixed."
+    names = game.actions or tuple(tuple(map(str, range(game.num_actions))) for _ in likely)
+    joint = tuple(int(own) for own in likely)
+    pure = bool((found.profile.max(axis=1) > 1 - FLOOR).all())
+    text += f" It is {'' if pure else 'nearly '}({', '.join(names[i][a] for i, a in enumerate(joint))})"
+    kinds = []
+    settled = np.argwhere(np.asarray(pure_equilibria(game)))
+    if len(settled) > 1 and any((own == joint).all() for own in settled):
+        payoffs = np.asarray(game.payoffs)
+        here = payoffs[(slice(None), *joint)]
+        if all((here >= payoffs[(slice(None), *own)]).all() for own in settled):
+            kinds.append("the payoff-dominant")
+        if risk_dominant(game) == joint:
+            kinds.append("the risk-dominant")
+        ending = f"{' and '.join(kinds)} equilibrium" if kinds else "neither payoff- nor risk-dominant"
+        return f"{text}: {ending} of {len(settled)} pure ones."
+    return f"{text}."
+
+
+def swept(game: NormalForm, name: str, options: dict[str, Any], key: str, values: np.ndarray) -> list[Solution]:
+    """Solutions over a range of one option, side by side where the solver can."""
+    each: list[dict[str, Any]] = [options | {key: float(value)} for value in values]
+    for own in each:
+        equilibria.make(name, **own).check(game)
+    with jax.enable_x64(True):
+        one = equilibria.make(name, **each[0])
+        table = equilibria.normal_form(np.asarray(game.payoffs, np.float64), np.asarray(game.mask))
+        if one.on_host:
+            return [equilibria.solve(table, name, **own) for own in each]
+        solve_at = lambda value: equilibria.make(name, **options | {key: value}).solve(table)  # noqa: E731
+        found = jax.jit(jax.vmap(solve_at))(jnp.asarray(values, jnp.float64))
+        return [
+            jax.tree.map(lambda leaf, k=k: np.asarray(leaf[k]), found).replace(
+                solver=name, options=tuple(sorted(own.items()))
+            )
+            for k, own in enumerate(each)
+        ]
+
+
+def _sweep(asked: Solving, game: NormalForm, console: Console) -> int:
+    assert asked.sweep is not None, "checked"
+    key, low, high, points = asked.sweep
+    ((name, options),) = asked.solvers
+    options = {option: value for option, value in options.items() if option != key}
+    values = np.linspace(low, high, points)
+    found = swept(game, name, options, key, values)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    _write_csv(asked.out / "frontier.csv", game, key, values, found)
+    draw_frontier(asked.out / "frontier.png", f"{asked.title}: {name}", _labels(game), key, values, found)
+    failed = sum(not bool(own.converged) for own in found)
+    if asked.json:
+        print(json.dumps([_as_json(asked, own) for own in found]))  # noqa: T201  the result itself
+    _say(asked, console, f"{points} solutions of {asked.title}, {failed} not converged")
+    _say(asked, console, f"frontier: {asked.out / 'frontier.csv'}, {asked.out / 'frontier.png'}")
+    return 1 if failed else 0
+
+
+def _write_csv(path: Path, game: NormalForm, key: str, values: Any, found: Sequence[Solution]) -> None:
+    """One row a value and player."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        actions = [f"p{a}" for a in range(game.num_actions)]
+        writer.writerow([key, "player", "value", "variance", "cvar", "worst", "regret", "converged", *actions])
+        for value, own in zip(values, found, strict=True):
+            for player in range(game.num_players):
+                numbers = [float(one[player]) for one in (own.value, own.variance, own.cvar, own.worst, own.regret)]
+                play = [float(chance) for chance in own.profile[player]]
+                writer.writerow([float(value), player, *numbers, bool(own.converged), *play])

@@ -1,0 +1,367 @@
+"""What solvers find, in games where it is known, and what must hold whatever they find."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import equilibria
+from equilibria.game import normal_form
+from equilibria.properties import (
+    constant_sum,
+    dominated,
+    eliminate,
+    is_supermodular,
+    is_symmetric,
+    potential,
+    price_of_anarchy,
+    price_of_stability,
+    risk_dominant,
+    zero_sum,
+)
+
+COORDINATION = np.stack([np.diag([3.0, 2.0, 1.0])] * 2)
+RISKY = {
+    "rae": {"risk": 0.3},
+    "entropic": {"risk": 0.5},
+    "cvar": {"level": 0.4},
+    "semideviation": {"risk": 0.5},
+    "lower_partial_moment": {"risk": 0.3},
+    "strategically_robust": {"radius": 0.2},
+}
+
+
+def draw(seed, *sizes):
+    return np.random.default_rng(seed).normal(size=(len(sizes), *sizes))
+
+
+def test_enumeration_finds_every_equilibrium_of_a_coordination_game():
+    found = equilibria.solve(COORDINATION, "support_enumeration", all=True)
+    rows = sorted(tuple(own.profile[0].round(6)) for own in found)
+    by_hand = []
+    for support in ([0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2]):
+        weights = np.zeros(3)
+        weights[support] = 1 / np.array([3.0, 2.0, 1.0])[support]
+        by_hand.append(tuple((weights / weights.sum()).round(6)))
+    assert rows == sorted(by_hand)
+    pure = equilibria.solve(COORDINATION, "pure", all=True)
+    np.testing.assert_array_equal([own.profile[0].argmax() for own in pure], [0, 1, 2])
+    ends = equilibria.solve(COORDINATION, "lemke_howson", all=True)
+    assert sorted(own.profile[0].argmax() for own in ends) == [0, 1, 2]
+    np.testing.assert_allclose([own.share for own in ends], 1 / 3)
+
+
+def test_a_degenerate_game_gets_the_equilibria_that_enumeration_can_give():
+    table = [[[1, 1], [1, 1]], [[1, 0], [0, 1]]]  # the first player does not care
+    found = equilibria.solve(table, "support_enumeration", all=True)
+    assert all(own.converged for own in found)
+    assert {tuple(own.profile.argmax(axis=1)) for own in found} >= {(0, 0), (1, 1)}
+    for name in ("nash", "lemke_howson", "rae"):
+        assert equilibria.solve(table, name).converged
+
+
+@pytest.mark.parametrize("name", ["nash", "rae", "pure", "qre", "lemke_howson", "correlated", "alpha_rank", "security"])
+@pytest.mark.parametrize("payoffs", [np.zeros((2, 3, 3)), np.full((2, 1, 1), 7.0), np.ones((2, 1, 3))], ids=str)
+def test_games_with_nothing_at_stake(name, payoffs):
+    found = equilibria.solve(payoffs, name)
+    assert found.converged
+    assert np.isfinite(found.profile).all()
+    np.testing.assert_allclose(found.regret, 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+@pytest.mark.parametrize("name", ["nash", "qre", "rae", "lemke_howson", "support_enumeration", "correlated"])
+def test_units_do_not_matter(name, unit):
+    table = draw(0, 3, 3)
+    options = {"qre": {"precision": 2.0}, "rae": {"risk": 0.5, "tremble": 0.01}}.get(name, {})
+    scaled = {key: value / unit if key in ("risk", "precision") else value for key, value in options.items()}
+    one = equilibria.solve(table, name, **options)
+    other = equilibria.solve(table * unit + 3 * unit, name, **scaled)
+    assert one.converged
+    assert other.converged
+    np.testing.assert_allclose(other.profile, one.profile, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["nash", *RISKY])
+def test_names_of_players_and_actions_do_not_matter(name):
+    table, options = draw(1, 3, 3, 3), RISKY.get(name, {})
+    turned = table[[1, 2, 0]].transpose(0, 2, 3, 1)  # player k is now player k - 1
+    shuffled = table[:, ::-1]
+    one = equilibria.solve(table, name, tremble=0.02, **options) if name != "nash" else equilibria.solve(table, name)
+    again = {"tremble": 0.02, **options} if name != "nash" else {}
+    assert one.converged
+    np.testing.assert_allclose(equilibria.solve(turned, name, **again).profile, one.profile[[1, 2, 0]], atol=1e-5)
+    flipped = equilibria.solve(shuffled, name, **again)
+    np.testing.assert_allclose(flipped.profile[0], one.profile[0, ::-1], atol=1e-5)
+    np.testing.assert_allclose(flipped.profile[1:], one.profile[1:], atol=1e-5)
+
+
+def test_what_the_others_alone_decide_moves_the_risk_averse_but_nobody_else():
+    first, shifted = "selten_chmura_1", "selten_chmura_7"
+    for name, options in (("nash", {}), ("qre", {"precision": 1.0})):
+        one, other = (equilibria.solve(game, name, **options).profile for game in (first, shifted))
+        np.testing.assert_allclose(one, other, atol=1e-7)
+    one, other = (equilibria.solve(game, "rae", risk=0.1, tremble=1e-3).profile for game in (first, shifted))
+    assert np.abs(one - other).max() > 0.1
+
+
+def test_one_risk_a_player():
+    both = equilibria.solve("selten_chmura_7", "rae", risk=[0.1, 0.1], tremble=[1e-3, 1e-3])
+    one = equilibria.solve("selten_chmura_7", "rae", risk=0.1, tremble=1e-3)
+    np.testing.assert_allclose(both.profile, one.profile, atol=1e-9)
+    mixed = equilibria.solve("selten_chmura_7", "rae", risk=[0.0, 0.1], tremble=1e-3)
+    assert mixed.converged
+    assert np.abs(mixed.profile - one.profile).max() > 0.05
+
+
+def test_limits_of_measures_are_nash_or_secure():
+    table = draw(2, 3, 3)
+    nash = equilibria.solve(table, "nash").profile
+    for name, options in (
+        ("rae", {"risk": 0.0}),
+        ("entropic", {"risk": 0.0}),
+        ("cvar", {"level": 1.0}),
+        ("semideviation", {"risk": 0.0}),
+        ("strategically_robust", {"radius": 0.0}),
+    ):
+        np.testing.assert_allclose(equilibria.solve(table, name, **options).profile, nash, atol=1e-4)
+    secure = equilibria.solve(table, "security")
+    for name, options in (("worst_case", {}), ("strategically_robust", {"radius": 1.0})):
+        found = equilibria.solve(table, name, **options)
+        np.testing.assert_allclose(found.worst, secure.worst, atol=1e-6)
+
+
+def test_total_variance_is_offered_with_a_warning():
+    with pytest.warns(UserWarning, match="not concave"):
+        found = equilibria.solve("matching_pennies", "rae", risk=2.0, variance="total")
+    assert not found.converged or (found.regret < 1e-8).all()
+
+
+def test_mistakes_are_trembles_of_the_others():
+    game = "trust_dilemma"
+    plain = equilibria.solve(game, "rae", risk=0.5, tremble=0.1, trembles="mistake", all=True)
+    assert [tuple(own.profile[:, 0]) for own in plain] == [(0.0, 0.0)]  # no own tremble, yet only the hare is left
+
+
+CHICKEN = {"welfare": (10.5, [[0.5, 0.25], [0.25, 0.0]]), "rawls": (10.5, [[0.5, 0.25], [0.25, 0.0]])}
+
+
+@pytest.mark.parametrize("objective", ["welfare", "rawls", "entropy", "gini", "first"])
+@pytest.mark.parametrize("name", ["correlated", "coarse_correlated"])
+def test_correlated_equilibria(name, objective):
+    found = equilibria.solve("chicken", name, objective=objective)
+    assert found.converged
+    np.testing.assert_allclose(found.joint.sum(), 1.0, atol=1e-9)
+    if objective in CHICKEN:  # Aumann 1974
+        np.testing.assert_allclose(found.value.sum(), CHICKEN[objective][0], atol=1e-6)
+        np.testing.assert_allclose(found.joint, CHICKEN[objective][1], atol=1e-6)
+    many = equilibria.solve(draw(3, 3, 3, 3), name, objective=objective)
+    assert many.converged
+
+
+def test_selections_are_the_best_of_their_kind():
+    table = draw(4, 3, 3)
+    found = {
+        own: equilibria.solve(table, "correlated", objective=own) for own in ("welfare", "entropy", "gini", "rawls")
+    }
+    flat = {own: one.joint.ravel() for own, one in found.items()}
+    entropy = {own: -(p[p > 0] * np.log(p[p > 0])).sum() for own, p in flat.items()}
+    assert entropy["entropy"] == max(entropy.values())
+    assert min((p**2).sum() for p in flat.values()) == (flat["gini"] ** 2).sum()
+    assert max(one.value.sum() for one in found.values()) == pytest.approx(found["welfare"].value.sum())
+    assert max(one.value.min() for one in found.values()) == pytest.approx(found["rawls"].value.min())
+
+
+def test_entropy_without_incentives_is_uniform():
+    found = equilibria.solve(np.zeros((2, 2, 3)), "correlated", objective="entropy")
+    np.testing.assert_allclose(found.joint[:2, :3], 1 / 6, atol=1e-9)
+
+
+def test_alpha_rank():
+    uniform = equilibria.solve("rock_paper_scissors", "alpha_rank")
+    np.testing.assert_allclose(uniform.joint, 1 / 9, atol=1e-9)
+    strict = equilibria.solve("battle_of_the_sexes", "alpha_rank")
+    np.testing.assert_allclose(strict.joint, [[0.5, 0], [0, 0.5]], atol=1e-6)
+    dilemma = equilibria.solve("prisoners_dilemma", "alpha_rank", intensity=100.0)
+    np.testing.assert_allclose(dilemma.joint, [[0, 0], [0, 1]], atol=1e-6)
+    three = equilibria.solve(draw(5, 2, 3, 2), "alpha_rank", intensity=20.0)
+    assert three.converged
+
+
+def test_commitment_pays():
+    found = equilibria.solve([[[2, 4], [1, 3]], [[1, 0], [0, 1]]], "stackelberg")  # Conitzer and Sandholm 2006
+    np.testing.assert_allclose(found.profile, [[0.5, 0.5], [0, 1]], atol=1e-7)
+    np.testing.assert_allclose(found.value[0], 3.5, atol=1e-7)
+    zero = "biased_rock_paper_scissors"
+    np.testing.assert_allclose(equilibria.solve(zero, "stackelberg", leader=1).value, 0.0, atol=1e-7)
+
+
+def test_security_values():
+    found = equilibria.solve([[[4, 1], [0, 3]], [[1, 0], [0, 1]]], "security")
+    np.testing.assert_allclose(found.profile[0], [0.5, 0.5], atol=1e-9)
+    np.testing.assert_allclose(found.worst[0], 2.0, atol=1e-9)
+
+
+def test_trembles_rule_out_imperfect_equilibria():
+    for seed in range(4):
+        found = equilibria.solve("perfection", "trembling_hand", key=jax.random.key(seed))
+        np.testing.assert_allclose(found.profile, [[1, 0]] * 2, atol=1e-9)
+    assert len(equilibria.solve("perfection", "pure", all=True)) == 2
+
+
+def test_risk_dominance():
+    for game, expected in (("stag_hunt", (1, 1)), ("trust_dilemma", (1, 1)), ("coordination", (0, 0))):
+        assert risk_dominant(equilibria.load(game)) == expected
+        for name in ("risk_dominant", "tracing"):
+            np.testing.assert_allclose(equilibria.solve(game, name).profile[:, expected[0]], 1.0, atol=1e-9)
+    assert risk_dominant(equilibria.load("battle_of_the_sexes")) is None  # they tie
+    assert risk_dominant(equilibria.load("prisoners_dilemma")) is None
+    assert not equilibria.solve("battle_of_the_sexes", "risk_dominant").converged
+    three = equilibria.solve(COORDINATION, "risk_dominant")
+    assert three.converged
+    assert three.profile[0, 0] == 1.0
+
+
+def test_zero_sum_games_are_checked():
+    with pytest.raises(ValueError, match="expected a constant"):
+        equilibria.solve("stag_hunt", "zero_sum")
+    with pytest.raises(ValueError, match="2 players"):
+        equilibria.solve("jordan", "zero_sum")
+    table = draw(6, 4, 6)[0]
+    found = equilibria.solve(np.stack([table, 5 - table]), "zero_sum")
+    assert found.converged
+    path = equilibria.solve(np.stack([table, 5 - table]), "nash")
+    np.testing.assert_allclose(found.value, path.value, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("rae", {"risk": -1}, "risk = -1: expected a number of at least 0"),
+        ("rae", {"risk": [1, 2, 3]}, r"risk of shape \(3,\)"),
+        ("rae", {"risk": "much"}, "risk = 'much'"),
+        ("rae", {"tremble": 0.6}, "tremble = 0.6: expected a number from 0 to 0.5"),
+        ("rae", {"rsk": 1}, "no parameter 'rsk': did you mean 'risk'"),
+        ("cvar", {"level": 0}, "level = 0"),
+        ("qre", {"precision": float("nan")}, "precision = nan"),
+        ("nahs", {}, "did you mean 'nash'"),
+        ("qre", {"all": True}, "restarts=K"),
+        ("rae", {"restarts": -1}, "restarts = -1"),
+    ],
+)
+def test_mistakes_are_named(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        equilibria.solve("stag_hunt", name, **options)
+
+
+def test_promises_are_checked():
+    with pytest.raises(ValueError, match="not symmetric"):
+        equilibria.solve("matching_pennies", "nash", symmetric=True)
+    found = equilibria.solve("chicken", "nash", all=True, symmetric=True)
+    np.testing.assert_allclose([own.profile[:, 0] for own in found], [[2 / 3, 2 / 3]], atol=1e-9)
+
+
+def test_restarts_find_other_equilibria():
+    found = equilibria.solve("stag_hunt", "rae", risk=0.1, tremble=0.05, restarts=64)
+    corners = sorted(own.profile[0, 0] for own in found)
+    np.testing.assert_allclose([corners[0], corners[-1]], [0.05, 0.95], atol=1e-9)
+    assert sum(float(own.share) for own in found) == pytest.approx(1.0)
+    assert found[0].share == max(own.share for own in found)
+
+
+def test_properties():
+    load = equilibria.load
+    assert zero_sum(load("matching_pennies"))
+    assert constant_sum(load("selten_chmura_1"))
+    assert not zero_sum(load("selten_chmura_1"))
+    assert not constant_sum(load("chicken"))
+    assert [is_symmetric(load(name)) for name in ("chicken", "stag_hunt_3", "battle_of_the_sexes", "jordan")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert is_supermodular(load("stag_hunt"))
+    assert not is_supermodular(load("chicken"))
+    assert potential(load("matching_pennies")) is None
+    found = potential(load("trust_dilemma"))
+    np.testing.assert_allclose(found, [[0, -4], [-4, 2]])
+    assert price_of_anarchy(load("stag_hunt")) == 2.0
+    assert price_of_stability(load("stag_hunt")) == 1.0
+    assert np.isnan(price_of_anarchy(load("matching_pennies")))
+
+
+def test_dominance():
+    dilemma = equilibria.load("prisoners_dilemma")
+    np.testing.assert_array_equal(dominated(dilemma), [[True, False]] * 2)
+    np.testing.assert_array_equal(eliminate(dilemma).mask, [[False, True]] * 2)
+    mixed = normal_form([[[3, 0], [0, 3], [1, 1]], np.zeros((3, 2))])  # the third by half of each of the others
+    np.testing.assert_array_equal(dominated(mixed)[0], [False, False, True])
+    assert not dominated(mixed, mixed=False).any()
+    weak = normal_form([[[1, 1], [1, 0]], np.zeros((2, 2))])
+    assert not dominated(weak).any()
+    np.testing.assert_array_equal(dominated(weak, weakly=True)[0], [False, True])
+
+
+@pytest.mark.parametrize("family", list(equilibria.FAMILIES))
+def test_random_families_are_what_they_say(family):
+    with jax.enable_x64(True):
+        games = equilibria.random_games(family, jax.random.key(0), 3, 3, 2)
+        for k in range(3):
+            game = jax.tree.map(lambda leaf, k=k: leaf[k], games)
+            assert zero_sum(game) == (family == "zero_sum")
+            assert is_symmetric(game) == (family in ("symmetric", "identical") and is_symmetric(game))
+            assert (potential(game) is not None) == (family in ("potential", "identical"))
+            if family == "symmetric":
+                assert is_symmetric(game)
+    with pytest.raises(ValueError, match="expected one of"):
+        equilibria.random_games("gausian", jax.random.key(0), 1)
+
+
+@pytest.mark.parametrize(("players", "actions"), [(2, 3), (3, 2)])
+def test_certificates_hold_in_random_games(players, actions):
+    solver = equilibria.make("rae", risk=0.3, tremble=0.01)
+    with jax.enable_x64(True):
+        solve = jax.jit(jax.vmap(solver.solve))
+        for family in equilibria.FAMILIES:
+            games = equilibria.random_games(family, jax.random.key(1), 64, players, actions)
+            found = solve(games)
+            converged = np.asarray(found.converged)
+            scale = np.asarray(jax.vmap(lambda game: game.scale())(games))
+            assert converged.mean() >= 0.98, family
+            assert (np.asarray(found.regret) >= 0).all()
+            assert (np.asarray(found.regret).max(axis=1)[converged] <= 1e-8 * scale[converged]).all()
+            assert (np.asarray(found.profile) >= 0.01 - 1e-9).all()
+            # no better reply on a fine net
+            net = np.random.default_rng(0).dirichlet(np.ones(actions), 50) * (1 - 0.01 * actions) + 0.01
+            better = jax.jit(jax.vmap(_gain, (0, 0, None)))(games, found.profile, jnp.asarray(net))
+            assert float(better[converged].max()) <= 1e-7
+
+
+def _gain(game, profile, net):
+    """What the first player gains by the best strategy of a net."""
+    seen, chance = game.outcomes()[0], game.others(profile)[0]
+
+    def utility(own):
+        pays = own @ seen
+        mean = chance @ pays
+        return mean - 0.3 * (chance @ (pays - mean) ** 2)
+
+    return jax.vmap(utility)(net).max() - utility(profile[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("players", "actions"), [(2, 4), (3, 3), (4, 2)])
+@pytest.mark.parametrize("name", ["nash", *RISKY])
+def test_thousands_of_random_games(name, players, actions):
+    options = {"tremble": 0.01, **RISKY[name]} if name in RISKY else {}
+    solver = equilibria.make(name, **options)
+    with jax.enable_x64(True):
+        solve = jax.jit(jax.vmap(solver.solve))
+        for family in equilibria.FAMILIES:
+            games = equilibria.random_games(family, jax.random.key(2), 200, players, actions)
+            found = solve(games)
+            scale = np.asarray(jax.vmap(lambda game: game.scale())(games))
+            regret = np.asarray(found.regret).max(axis=1)
+            assert (np.asarray(found.converged) == (regret <= 1e-8 * scale)).all()
+            assert np.asarray(found.converged).mean() >= (0.75 if name in ("cvar", "strategically_robust") else 0.98)
