@@ -17,8 +17,6 @@ from equilibria.solver import Solver
 
 __all__ = ["Correlated"]
 
-Objective = Literal["welfare", "rawls", "entropy", "gini", "first"]
-
 
 class Correlated(Solver):
     """A correlated equilibrium: nobody gains by answering a recommended action with another.
@@ -36,7 +34,9 @@ class Correlated(Solver):
     """
 
     coarse: bool = struct.field(default=False, pytree_node=False)
-    objective: Objective = struct.field(default="welfare", pytree_node=False)
+    objective: Literal["welfare", "rawls", "entropy", "gini", "first"] = struct.field(
+        default="welfare", pytree_node=False
+    )
     tolerance: float = 1e-6
 
     on_host: ClassVar[bool] = True
@@ -78,7 +78,7 @@ class Correlated(Solver):
         return csr_matrix(vstack(rows)) if rows else csr_matrix((0, tables[0].size))
 
 
-def _linear(gains: csr_matrix, payoffs: np.ndarray, objective: Objective) -> np.ndarray:
+def _linear(gains: csr_matrix, payoffs: np.ndarray, objective: str) -> np.ndarray:
     """By HiGHS."""
     constraints, size = _shape(gains)
     if objective == "rawls":  # one variable more: what the worst off gets
@@ -98,7 +98,7 @@ def _linear(gains: csr_matrix, payoffs: np.ndarray, objective: Objective) -> np.
     return found.x[:size]
 
 
-def _smooth(gains: csr_matrix, objective: Objective) -> np.ndarray:
+def _smooth(gains: csr_matrix, objective: str) -> np.ndarray:
     """Of most entropy, or least Σ p², by the dual: prices λ ≥ 0 of the constraints, for L-BFGS-B."""
     constraints, size = _shape(gains)
     if constraints == 0:

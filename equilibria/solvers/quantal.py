@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+import math
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +38,7 @@ class LogitQuantal(Solver):
     tolerance: float = 1e-8
     steps: int = struct.field(default=2000, pytree_node=False)
 
-    ranges: ClassVar[dict[str, tuple[float, float]]] = Solver.ranges | {"precision": (0.0, 1e12)}
+    ranges: ClassVar[dict[str, tuple[float, float]]] = Solver.ranges | {"precision": (0.0, math.inf)}
 
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:
         """The equilibrium at λ; `key` is not used."""
@@ -59,11 +60,11 @@ class RiskAverseQuantal(Solver):
 
     measure: Risk
     temperature: PerPlayer = 0.1
-    barrier: Barrier = struct.field(default="entropy", pytree_node=False)
+    barrier: Literal["entropy", "log"] = struct.field(default="entropy", pytree_node=False)
     tolerance: float = 1e-8
     steps: int = struct.field(default=2000, pytree_node=False)
 
-    ranges: ClassVar[dict[str, tuple[float, float]]] = Solver.ranges | {"temperature": (1e-9, 1e9)}
+    ranges: ClassVar[dict[str, tuple[float, float]]] = Solver.ranges | {"temperature": (1e-30, math.inf)}
 
     def check(self, game: NormalForm) -> None:
         """Raise unless parameters are in range, and one number or one a player.

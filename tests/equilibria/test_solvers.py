@@ -29,6 +29,7 @@ RISKY = {
     "lower_partial_moment": {"risk": 0.3},
     "strategically_robust": {"radius": 0.2},
 }
+LONG = [pytest.param(name, marks=pytest.mark.slow if name not in ("nash", "rae") else ()) for name in ("nash", *RISKY)]
 
 
 def draw(seed, *sizes):
@@ -82,7 +83,7 @@ def test_units_do_not_matter(name, unit):
     np.testing.assert_allclose(other.profile, one.profile, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["nash", *RISKY])
+@pytest.mark.parametrize("name", LONG)
 def test_names_of_players_and_actions_do_not_matter(name):
     table, options = draw(1, 3, 3, 3), RISKY.get(name, {})
     turned = table[[1, 2, 0]].transpose(0, 2, 3, 1)  # player k is now player k - 1
@@ -111,24 +112,31 @@ def test_one_risk_a_player():
     np.testing.assert_allclose(both.profile, one.profile, atol=1e-9)
     mixed = equilibria.solve("selten_chmura_7", "rae", risk=[0.0, 0.1], tremble=1e-3)
     assert mixed.converged
-    assert np.abs(mixed.profile - one.profile).max() > 0.05
+    assert np.abs(mixed.profile - one.profile).max() > 0.03
 
 
-def test_limits_of_measures_are_nash_or_secure():
-    table = draw(2, 3, 3)
-    nash = equilibria.solve(table, "nash").profile
-    for name, options in (
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
         ("rae", {"risk": 0.0}),
         ("entropic", {"risk": 0.0}),
-        ("cvar", {"level": 1.0}),
-        ("semideviation", {"risk": 0.0}),
-        ("strategically_robust", {"radius": 0.0}),
-    ):
-        np.testing.assert_allclose(equilibria.solve(table, name, **options).profile, nash, atol=1e-4)
+        pytest.param("cvar", {"level": 1.0}, marks=pytest.mark.slow),
+        pytest.param("semideviation", {"risk": 0.0}, marks=pytest.mark.slow),
+        pytest.param("strategically_robust", {"radius": 0.0}, marks=pytest.mark.slow),
+    ],
+)
+def test_without_risk_aversion_they_are_nash(name, options):
+    table = draw(2, 3, 3)
+    nash = equilibria.solve(table, "nash").profile
+    np.testing.assert_allclose(equilibria.solve(table, name, **options).profile, nash, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "options"), [("worst_case", {}), ("strategically_robust", {"radius": 1.0})])
+def test_with_nothing_but_fear_they_are_secure(name, options):
+    table = draw(2, 3, 3)
     secure = equilibria.solve(table, "security")
-    for name, options in (("worst_case", {}), ("strategically_robust", {"radius": 1.0})):
-        found = equilibria.solve(table, name, **options)
-        np.testing.assert_allclose(found.worst, secure.worst, atol=1e-6)
+    np.testing.assert_allclose(equilibria.solve(table, name, **options).worst, secure.worst, atol=1e-6)
 
 
 def test_total_variance_is_offered_with_a_warning():
@@ -306,14 +314,12 @@ def test_dominance():
 @pytest.mark.parametrize("family", list(equilibria.FAMILIES))
 def test_random_families_are_what_they_say(family):
     with jax.enable_x64(True):
-        games = equilibria.random_games(family, jax.random.key(0), 3, 3, 2)
+        games = equilibria.random_games(family, jax.random.key(0), 3, 3, 3)
         for k in range(3):
             game = jax.tree.map(lambda leaf, k=k: leaf[k], games)
             assert zero_sum(game) == (family == "zero_sum")
-            assert is_symmetric(game) == (family in ("symmetric", "identical") and is_symmetric(game))
+            assert is_symmetric(game) == (family == "symmetric")
             assert (potential(game) is not None) == (family in ("potential", "identical"))
-            if family == "symmetric":
-                assert is_symmetric(game)
     with pytest.raises(ValueError, match="expected one of"):
         equilibria.random_games("gausian", jax.random.key(0), 1)
 

@@ -1,0 +1,122 @@
+"""`run.py solve`: what is printed, written and drawn, and mistakes in the user's words."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import equilibria
+from experiments.cli import main
+
+
+def run(capsys, *args):
+    code = main(["solve", *args])
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+def test_a_table_and_a_sentence(capsys):
+    code, out, _ = run(capsys, "--game", "stag_hunt", "--solver", "rae", "--risk", "0.1", "--tremble=0.05")
+    assert code == 0
+    assert "hare 0.95" in out
+    assert "nearly (hare, hare): the" in out.replace("\n", " ")
+    assert "risk-dominant equilibrium of 2 pure ones" in out.replace("\n", " ")
+    _, out, _ = run(capsys, "--game", "stag_hunt", "--solver", "pure")
+    assert "(stag, stag): the payoff-dominant" in out.replace("\n", " ")
+
+
+def test_one_json_object_is_all_there_is(capsys):
+    code, out, err = run(
+        capsys, "--game", "selten_chmura_7", "--solver", "rae", "--risk=0.1", "--tremble=0.001", "--json"
+    )
+    told = json.loads(out)
+    assert code == 0
+    assert not err
+    keys = {"game", "solver", "options", "profile", "value", "variance", "regret", "converged", "steps", "message"}
+    assert keys <= set(told)
+    assert told["options"] == {"risk": 0.1, "tremble": 0.001}
+    np.testing.assert_allclose([own[0] for own in told["profile"]], (0.269662, 0.860168), atol=6e-7)
+    found = equilibria.solve("selten_chmura_7", "rae", risk=0.1, tremble=0.001)
+    np.testing.assert_array_equal(told["profile"], found.profile)
+
+
+def test_solvers_side_by_side_take_the_options_they_know(capsys):
+    _, out, _ = run(capsys, "--game", "chicken", "--compare", "pure,security,correlated", "--objective=rawls", "--json")
+    told = json.loads(out)
+    assert [own["solver"] for own in told] == ["pure", "security", "correlated"]
+    assert [own["options"] for own in told] == [{}, {}, {"objective": "rawls"}]
+    assert "joint" in told[2]
+
+
+def test_all_and_one_number_a_player(capsys):
+    _, out, _ = run(capsys, "--game=chicken", "--solver=pure", "--all", "--json")
+    assert len(json.loads(out)) == 2
+    _, out, _ = run(capsys, "--game=selten_chmura_7", "--solver=rae", "--risk", "0", "0.1", "--tremble=.001", "--json")
+    assert json.loads(out)["options"]["risk"] == [0.0, 0.1]
+
+
+def test_a_sweep_is_written_and_drawn(capsys, tmp_path):
+    args = ("--game", "selten_chmura_7", "--solver", "rae", "--tremble", "0.001", "--sweep", "risk=0.01:1:5")
+    code, out, _ = run(capsys, *args, "--out", str(tmp_path / "frontier"))
+    assert code == 0
+    assert "5 solutions of selten_chmura_7, 0 not converged" in out
+    with (tmp_path / "frontier" / "frontier.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10
+    np.testing.assert_allclose(float(rows[0]["p0"]), 0.098123, atol=6e-7)
+    np.testing.assert_allclose(float(rows[-1]["p0"]), 0.990675, atol=6e-7)
+    assert (tmp_path / "frontier" / "frontier.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("game", ["chicken", "rock_paper_scissors"])
+def test_a_game_is_drawn(capsys, tmp_path, game):
+    run(capsys, "--game", game, "--solver", "lemke_howson", "--plot", "--out", str(tmp_path / "new"))
+    assert (tmp_path / "new" / "game.png").stat().st_size > 10_000
+
+
+def test_games_from_files_and_environments(capsys, tmp_path):
+    equilibria.write(equilibria.load("battle_of_the_sexes"), tmp_path / "game.nfg")
+    _, out, _ = run(capsys, "--payoffs", str(tmp_path / "game.nfg"), "--solver=pure", "--all", "--json")
+    assert [own["value"] for own in json.loads(out)] == [[3, 2], [2, 3]]
+    _, out, _ = run(capsys, "--env", "ipd", "--players", "3", "--solver=pure", "--json")
+    told = json.loads(out)
+    assert told["game"] == "ipd-3"
+    assert told["profile"] == [[0, 1]] * 3
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "expected one of --game, --payoffs and --env, found none"),
+        (["stag_hunt"], "did you mean --game stag_hunt?"),
+        (["--game=stag_hnt"], "unknown game 'stag_hnt': did you mean 'stag_hunt'?"),
+        (["--game=chicken", "--env=ipd"], "found --game, --env"),
+        (["--game=chicken", "--players=3"], "--players: is for --env"),
+        (["--game=chicken", "--solver=rea"], "unknown solver 'rea'"),
+        (["--game=chicken", "--solver=rae", "--compare=nash"], "--solver and --compare"),
+        (["--game=chicken", "--solver=rae", "--rsk=1"], "unknown flag --rsk: did you mean 'risk'?"),
+        (["--game=chicken", "--solver=rae", "--risk=-1"], "risk = -1.0: expected a number of at least 0"),
+        (["--game=chicken", "--solver=rae", "--tremble=.6"], "tremble = 0.6: expected a number from 0 to 0.5"),
+        (["--game=chicken", "--solver=rae", "--sweep=risk"], "expected NAME=FROM:TO:POINTS"),
+        (["--game=chicken", "--solver=rae", "--sweep=rsk=0:1:5"], "has no number 'rsk': did you mean 'risk'?"),
+        (["--game=chicken", "--solver=rae", "--sweep=risk=0:1:1"], "expected 2 to 10000 points"),
+        (["--game=chicken", "--solver=rae", "--sweep=tremble=0:1:3"], "tremble = 1.0"),
+        (["--game=jordan", "--solver=lemke_howson"], "is for 2 players, and the game has 3"),
+        (["--game=chicken", "--solver=zero_sum"], "expected a constant"),
+        (["--payoffs=none.json"], "FileNotFoundError"),
+        (["--game=chicken", "--restarts=-1"], "--restarts -1"),
+        (["--game=jordan", "--solver=pure", "--plot"], "expected 2 x 2"),
+        (["--env=ipd", "--players=99"], "99"),
+    ],
+)
+def test_mistakes_are_named(capsys, args, message):
+    code, _, err = run(capsys, *args)
+    assert code == 2
+    assert message in err
+
+
+def test_what_does_not_converge_says_so(capsys):
+    code, out, _ = run(capsys, "--game", "matching_pennies", "--solver", "pure")
+    assert code == 1
+    assert "did NOT converge" in out
