@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import importlib
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -180,14 +181,19 @@ HEADINGS = ("what", "published", "ours", "tolerance", "")
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     verdict = {True: "pass", False: "MISS", None: ""}[row["passed"]]
-    return row["what"], _number(row["published"]), _number(row["ours"]), row["tolerance"], verdict
+    published, ours = (_number(row[key], row["tolerance"]) for key in ("published", "ours"))
+    return row["what"], published, ours, row["tolerance"], verdict
 
 
-def _number(value: float | str | None) -> str:
-    """Four significant digits, whole numbers as they are."""
+def _number(value: float | str | None, tolerance: str) -> str:
+    """Four significant digits, or as many as a small tolerance takes; whole numbers as they are."""
     if value is None or isinstance(value, str):
         return value or ""
-    return f"{value:.0f}" if value == round(value) and abs(value) < 1e6 else f"{value:.4g}"
+    if value == round(value) and abs(value) < 1e6:
+        return f"{value:.0f}"
+    within = float(tolerance[2:]) if tolerance.startswith("± ") else 0.0
+    digits = math.ceil(math.log10(abs(value) / within)) if within > 0 else 0
+    return f"{value:.{max(4, digits)}g}"
 
 
 def _effort(result: dict[str, Any]) -> str:
