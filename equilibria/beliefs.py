@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from equilibria.risk import LOG2, ConditionalValueAtRisk, PerPlayer, Risk, ramp
+from equilibria.risk import LOG2, ConditionalValueAtRisk, PerPlayer, Risk, exact, ramp
 
 __all__ = ["Entropic", "ReverseEntropic", "Robust", "TotalVariation", "WorstCase"]
 
@@ -111,9 +111,10 @@ class WorstCase(Risk):
 
     def of(self, seen: Float[Array, " O"], chance: Float[Array, " O"], smoothing: Any = 0.0) -> Float[Array, ""]:
         """The minimum, or its softened form."""
+        if exact(smoothing):
+            return seen.min()
         width = jnp.asarray(smoothing, seen.dtype)
-        soft = -jnp.where(width > 0, width, 1.0) * jax.nn.logsumexp(-seen / jnp.where(width > 0, width, 1.0))
-        return jnp.where(width > 0, soft, seen.min())
+        return -width * jax.nn.logsumexp(-seen / width)
 
 
 class Robust(Risk):

@@ -22,6 +22,7 @@ __all__ = [
     "PerPlayer",
     "Risk",
     "Semideviation",
+    "exact",
     "ramp",
 ]
 
@@ -33,8 +34,8 @@ PerPlayer = Any
 class Risk(struct.PyTreeNode):
     """What a player maximises.
 
-    Measures with kinks have a smooth stand-in that is too low by at most `error(smoothing)`; with `smoothing` 0, which
-    has the unit of payoffs, they are exact.
+    Measures with kinks have a smooth stand-in that is too low by at most `error(smoothing)`; `smoothing`, a width above
+    0, has the unit of payoffs. Without it, 0.0, they are exact.
     """
 
     kinked: ClassVar[bool] = False
@@ -115,30 +116,37 @@ class ConditionalValueAtRisk(Risk):
     def of(self, seen: Float[Array, " O"], chance: Float[Array, " O"], smoothing: Any = 0.0) -> Float[Array, ""]:
         """By the quantile c, or, smoothed, by the c at which softened weights sum to α."""
         level = jnp.asarray(self.level, seen.dtype)
-        ordered = jnp.argsort(seen)
-        below = jnp.cumsum(chance[ordered])
-        place = jnp.minimum(jnp.searchsorted(below, level * (1 - 1e-12)), seen.size - 1)
-        exact = jax.lax.stop_gradient(seen)[ordered[place]]
-        smoothing = jnp.asarray(smoothing, seen.dtype)
-        soft = smoothing > 0
-        width = jnp.where(soft, smoothing, 1.0)
-        weight = lambda c: chance @ jax.nn.sigmoid((c - seen) / width)  # noqa: E731
-        still = jax.lax.stop_gradient(seen)
+        value = _tail(seen, chance, level) if exact(smoothing) else _soft_tail(seen, chance, level, smoothing)
+        return jnp.where(level >= 1, chance @ seen, value)
 
-        def halve(bounds: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
-            low, high = bounds
-            middle = (low + high) / 2
-            over = chance @ jax.nn.sigmoid((middle - still) / width) > level
-            return (jnp.where(over, low, middle), jnp.where(over, middle, high)), None
 
-        span = 40.0 * width
-        (low, high), _ = jax.lax.scan(halve, (still.min() - span, still.max() + span), None, 60)
-        root = jax.lax.stop_gradient((low + high) / 2)
-        slope = jax.lax.stop_gradient(jax.grad(weight)(root))
-        root = root - (weight(root) - jax.lax.stop_gradient(weight(root))) / jnp.maximum(slope, 1e-30)
-        softened = root - width * (chance @ jax.nn.softplus((root - seen) / width)) / level
-        hard = exact - chance @ jnp.maximum(exact - seen, 0.0) / level
-        return jnp.where(level >= 1, chance @ seen, jnp.where(soft, softened, hard))
+def _tail(seen: Array, chance: Array, level: Array) -> Array:
+    """CVaR."""
+    order = jnp.argsort(seen)
+    below = jnp.cumsum(chance[order])
+    place = jnp.minimum(jnp.searchsorted(below, level * (1 - 1e-12)), seen.size - 1)
+    quantile = jax.lax.stop_gradient(seen)[order[place]]
+    return quantile - chance @ jnp.maximum(quantile - seen, 0.0) / level
+
+
+def _soft_tail(seen: Array, chance: Array, level: Array, width: Any) -> Array:
+    """CVaR with softplus for the ramp; the quantile is found by bisection, and differentiated implicitly."""
+    width = jnp.asarray(width, seen.dtype)
+    still = jax.lax.stop_gradient(seen)
+    weight = lambda c, seen: chance @ jax.nn.sigmoid((c - seen) / width)  # noqa: E731
+
+    def halve(bounds: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+        low, high = bounds
+        middle = (low + high) / 2
+        over = weight(middle, still) > level
+        return (jnp.where(over, low, middle), jnp.where(over, middle, high)), None
+
+    (low, high), _ = jax.lax.scan(halve, (still.min() - 40 * width, still.max() + 40 * width), None, 60)
+    quantile = jax.lax.stop_gradient((low + high) / 2)
+    slope = jax.lax.stop_gradient(jax.grad(weight)(quantile, still))
+    now = weight(quantile, seen)
+    quantile = quantile - (now - jax.lax.stop_gradient(now)) / jnp.maximum(slope, 1e-30)
+    return quantile - width * (chance @ jax.nn.softplus((quantile - seen) / width)) / level
 
 
 class Semideviation(Risk):
@@ -167,7 +175,7 @@ class Semideviation(Risk):
         short = ramp(mean - seen, smoothing)
         if self.order == 1:
             return mean - self.risk * (chance @ short)
-        floor = jnp.maximum(jnp.asarray(smoothing, seen.dtype) ** 2, jnp.finfo(seen.dtype).tiny)
+        floor = jnp.asarray(smoothing, seen.dtype) ** 2 + jnp.finfo(seen.dtype).tiny
         return mean - self.risk * jnp.sqrt(chance @ short**2 + floor)
 
 
@@ -197,8 +205,14 @@ class LowerPartialMoment(Risk):
         return chance @ seen - self.risk * (chance @ jnp.maximum(self.target - seen, 0.0) ** self.order)
 
 
+def exact(smoothing: Any) -> bool:
+    """Whether nothing is to be smoothed: the number 0.0 itself, which is known when a program is traced."""
+    return isinstance(smoothing, float) and smoothing == 0.0
+
+
 def ramp(x: Float[Array, ...], smoothing: Any) -> Float[Array, ...]:
     """(x)₊, or softplus of the width `smoothing`."""
+    if exact(smoothing):
+        return jnp.maximum(x, 0.0)
     width = jnp.asarray(smoothing, x.dtype)
-    safe = jnp.where(width > 0, width, 1.0)
-    return jnp.where(width > 0, safe * jax.nn.softplus(x / safe), jnp.maximum(x, 0.0))
+    return width * jax.nn.softplus(x / width)

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -26,7 +27,9 @@ from experiments.solve_pictures import draw_frontier, draw_game
 __all__ = ["sentence", "solve", "swept"]
 
 FLOOR = 5e-4
-"""Probabilities below are left out of sentences."""
+"""Probabilities below are not told."""
+SHOWN = 8
+"""Actions of a player in a table."""
 
 
 def solve(asked: Solving, console: Console) -> int:
@@ -50,10 +53,10 @@ def solve(asked: Solving, console: Console) -> int:
         many = asked.everything or asked.restarts or len(asked.solvers) > 1
         print(json.dumps(told if many else told[0]))  # noqa: T201  the result itself
     else:
+        if found:
+            console.print(_table(asked.title, game, [own for _, own in found]))
         for _, own in found:
-            console.print(_table(asked.title, game, own))
             console.print(sentence(game, own))
-            console.print()
         if not found:
             console.print("no solution")
     if asked.plot:
@@ -118,21 +121,29 @@ def _labels(game: NormalForm) -> list[list[str]]:
     ]
 
 
-def _table(title: str, game: NormalForm, found: Solution) -> Table:
-    """One row a player."""
-    options = ", ".join(f"{name} {np.asarray(value).tolist()}" for name, value in found.options)
-    table = Table(title=f"{title}: {found.solver}{f' ({options})' if options else ''}", title_justify="left")
-    for name in ("player", "plays", "value", "std", "CVaR", "worst", "regret", "(payoff)"):
-        left = name in ("player", "plays")
-        table.add_column(name, justify="left" if left else "right", no_wrap=not left)
-    for player, names in enumerate(_labels(game)):
-        chances = found.profile[player][np.asarray(game.mask)[player]]
-        plays = "\n".join(f"{name} {chance:.4g}" for name, chance in zip(names, chances, strict=True) if chance > FLOOR)
-        numbers = (found.value, np.sqrt(np.maximum(found.variance, 0)), found.cvar, found.worst)
-        scale = float(np.abs(np.asarray(game.payoffs)).max())
-        row = [_short(float(own[player]), scale) for own in numbers]
-        row += [f"{float(own[player]):.0e}" if own[player] else "0" for own in (found.regret, found.payoff_regret)]
-        table.add_row(str(player), plays, *row)
+def _table(title: str, game: NormalForm, found: Sequence[Solution]) -> Table:
+    """One row a solution and player."""
+    several = len({own.solver for own in found}) > 1
+    options = "" if several else ", ".join(f"{name} {np.asarray(value).tolist()}" for name, value in found[0].options)
+    solver = "" if several else f": {found[0].solver}{f' ({options})' if options else ''}"
+    table = Table(title=title + solver, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    left = ("solver", "player", "plays")
+    for name in (*left[not several :], "value", "std", "CVaR", "worst", "regret", "(payoff)"):
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+    scale = float(np.abs(np.asarray(game.payoffs)).max())
+    for number, own in enumerate(found):
+        if number:
+            table.add_section()
+        for player, names in enumerate(_labels(game)):
+            chances = own.profile[player][np.asarray(game.mask)[player]]
+            likely = [f"{name} {chance:.4g}" for name, chance in zip(names, chances, strict=True) if chance > FLOOR]
+            if len(likely) > SHOWN:
+                likely = [*likely[:SHOWN], f"and {len(likely) - SHOWN} more"]
+            numbers = (own.value, np.sqrt(np.maximum(own.variance, 0)), own.cvar, own.worst)
+            row = [own.solver if player == 0 else ""] if several else []
+            row += [str(player), "\n".join(likely)] + [_short(float(one[player]), scale) for one in numbers]
+            row += [f"{float(one[player]):.0e}" if one[player] else "0" for one in (own.regret, own.payoff_regret)]
+            table.add_row(*row)
     return table
 
 

@@ -95,12 +95,14 @@ def _leaving(table: Float[Array, "A L"], column: Float[Array, " A"]) -> tuple[Ar
     slack = 1e3 * jnp.finfo(table.dtype).eps
     able = column > slack
     ratios = jnp.where(able[:, None], table / jnp.where(able, column, 1.0)[:, None], jnp.inf)
-    order = jnp.concatenate([jnp.array([table.shape[1] - 1]), jnp.arange(table.shape[1] - 1)])
+    labels = table.shape[1] - 1
 
-    def narrow(left: Array, place: Array) -> tuple[Array, None]:
-        values = jnp.where(left, ratios[:, place], jnp.inf)
+    def narrow(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        left, place = carry
+        values = jnp.where(left, ratios[:, place - 1], jnp.inf)  # the right side, then one label after another
         least = values.min()
-        return left & (values <= least + slack * (1 + jnp.abs(least))), None
+        return left & (values <= least + slack * (1 + jnp.abs(least))), place + 1
 
-    left, _ = jax.lax.scan(narrow, able, order)
+    tied = lambda carry: (carry[0].sum() > 1) & (carry[1] <= labels)  # noqa: E731
+    left, _ = jax.lax.while_loop(tied, narrow, (able, jnp.zeros((), jnp.int32)))
     return jnp.argmax(left), able.any()

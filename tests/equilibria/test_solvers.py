@@ -97,6 +97,28 @@ def test_names_of_players_and_actions_do_not_matter(name):
     np.testing.assert_allclose(flipped.profile[1:], one.profile[1:], atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["nash", "rae", "lemke_howson", "correlated", "security"])
+def test_masked_actions_change_nothing(name):
+    table, mask = draw(8, 3, 3), np.array([[True, False, True], [True, True, False]])
+    options = {"risk": 0.2, "tremble": 0.01} if name == "rae" else {}
+    with jax.enable_x64(True):
+        full = equilibria.solve(normal_form(table, mask), name, **options)
+    small = equilibria.solve(table[:, [0, 2]][:, :, :2], name, **options)
+    np.testing.assert_allclose(full.profile[0, [0, 2]], small.profile[0], atol=1e-7)
+    np.testing.assert_allclose(full.profile[1, :2], small.profile[1], atol=1e-7)
+    np.testing.assert_allclose(full.worst, small.worst, atol=1e-6)
+    assert (full.profile[~mask] == 0).all()
+
+
+@pytest.mark.parametrize("risk", [0.1, 10.0])
+def test_nothing_varies_in_zero_sum_games(risk):
+    table = draw(9, 4, 5)[0]
+    found = equilibria.solve(np.stack([table, -table]), "rae", risk=risk)
+    assert found.converged
+    np.testing.assert_allclose(found.variance, 0.0, atol=1e-9)
+    np.testing.assert_allclose(found.payoff_regret, 0.0, atol=1e-7)
+
+
 def test_what_the_others_alone_decide_moves_the_risk_averse_but_nobody_else():
     first, shifted = "selten_chmura_1", "selten_chmura_7"
     for name, options in (("nash", {}), ("qre", {"precision": 1.0})):
