@@ -38,8 +38,8 @@ def test_the_equilibria_of_gambit(seed):
     pygambit = pytest.importorskip("pygambit")
     payoffs = tables(seed, 3, 4)
     found = pygambit.nash.enummixed_solve(pygambit.Game.from_arrays(*payoffs), rational=False).equilibria
-    theirs = [[[float(own[move]) for strategy in player.strategies] for player in own.game.players] for own in found]
-    assert ours(payoffs) == as_set([list(map(np.array, own)) for own in theirs])
+    theirs = [[[float(own[move]) for move in player.strategies] for player in own.game.players] for own in found]
+    assert ours(payoffs) == as_set(theirs)
 
 
 @pytest.mark.parametrize("sizes", [(2, 2), (3, 3), (2, 2, 2)])
@@ -47,7 +47,7 @@ def test_the_logit_path_of_gambit(sizes):
     pygambit = pytest.importorskip("pygambit")
     payoffs = tables(7, *sizes)
     found = pygambit.nash.logit_solve(pygambit.Game.from_arrays(*payoffs)).equilibria[0]
-    theirs = [[float(found[strategy]) for strategy in player.strategies] for player in found.game.players]
+    theirs = [[float(found[move]) for move in player.strategies] for player in found.game.players]
     np.testing.assert_allclose(equilibria.solve(payoffs, "nash").profile, theirs, atol=1e-3)
 
 
