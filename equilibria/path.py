@@ -48,6 +48,10 @@ class Point(NamedTuple):
         """Mixed strategies."""
         return _softmax(self.logits, mask)
 
+    def reached(self, target: Any) -> Bool[Array, ""]:
+        """Whether it has come to `target`, but for rounding."""
+        return self.t >= target * (1 - 8 * jnp.finfo(self.t.dtype).eps)
+
 
 def start(prior: Float[Array, "n A"], mask: Bool[Array, "n A"], length: float = 0.1) -> Point:
     """The path's beginning, at `prior`, which has probabilities above 0."""
@@ -81,14 +85,7 @@ def follow(
     eps = jnp.finfo(prior.dtype).eps
     slack = eps**0.5  # of log p
     target = jnp.asarray(target, prior.dtype)
-    origin = link(jnp.log(jnp.where(mask, prior, 1.0)), mask, barrier)
-
-    def off(z: Array) -> Array:
-        """What is 0 on the path, `[N]`."""
-        logits, t = z[:-1].reshape(shape), z[-1]
-        pushed = link(logits, mask, barrier) - origin - push(_softmax(logits, mask), t)
-        gauge = logits.mean(axis=1, keepdims=True, where=mask)
-        return jnp.where(mask, centred(pushed, mask) + gauge, logits).ravel()
+    off = _system(push, prior, mask, barrier)
 
     def bordered(z: Array, row: Array) -> Array:
         return jnp.concatenate([jax.jacfwd(off)(z), row[None]])
@@ -129,7 +126,22 @@ def follow(
             lost,
         )
 
-    return jax.lax.while_loop(lambda p: (p.t < target) & (p.steps < steps) & ~p.lost, advance, point)
+    return jax.lax.while_loop(lambda p: ~p.reached(target) & (p.steps < steps) & ~p.lost, advance, point)
+
+
+def _system(
+    push: Callable[[Array, Array], Array], prior: Array, mask: Array, barrier: Barrier
+) -> Callable[[Array], Array]:
+    """(logits, t), flat, → what is 0 on the path, `[n A]`."""
+    origin = link(jnp.log(jnp.where(mask, prior, 1.0)), mask, barrier)
+
+    def off(z: Array) -> Array:
+        logits, t = z[:-1].reshape(mask.shape), z[-1]
+        pushed = link(logits, mask, barrier) - origin - push(_softmax(logits, mask), t)
+        gauge = logits.mean(axis=1, keepdims=True, where=mask)
+        return jnp.where(mask, centred(pushed, mask) + gauge, logits).ravel()
+
+    return off
 
 
 def _softmax(logits: Array, mask: Array) -> Array:

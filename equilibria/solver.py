@@ -36,9 +36,10 @@ class Solver(struct.PyTreeNode):
             ValueError: it is for another number of players, for games with a property that `game` lacks, or a field is
                 out of range; the message names the field, its value and what was expected.
         """
-        for name, (low, high) in type(self).ranges.items():
-            if hasattr(self, name):
-                require_numbers(name, getattr(self, name), low, high, game.num_players)
+        for part in (self, getattr(self, "measure", self)):
+            for name, (low, high) in part.ranges.items():
+                if hasattr(part, name):
+                    require_numbers(name, getattr(part, name), low, high, game.num_players)
         if self.players not in (None, game.num_players):
             raise ValueError(
                 f"{type(self).__name__} is for {self.players} players, and the game has {game.num_players}"

@@ -16,7 +16,7 @@ from equilibria.path import Barrier, follow, link, start
 from equilibria.responses import Perceived, perceive
 from equilibria.risk import Neutral, PerPlayer, Risk
 from equilibria.solution import Solution, certified
-from equilibria.solver import Solver, require_numbers
+from equilibria.solver import Solver
 
 __all__ = ["Fit", "LogitQuantal", "RiskAverseQuantal", "fit"]
 
@@ -66,17 +66,6 @@ class RiskAverseQuantal(Solver):
 
     ranges: ClassVar[dict[str, tuple[float, float]]] = Solver.ranges | {"temperature": (1e-30, math.inf)}
 
-    def check(self, game: NormalForm) -> None:
-        """Raise unless parameters are in range, and one number or one a player.
-
-        Raises:
-            ValueError: names the field, its value and what was expected.
-        """
-        super().check(game)
-        for name, (low, high) in type(self.measure).ranges.items():
-            if hasattr(self.measure, name):
-                require_numbers(name, getattr(self.measure, name), low, high, game.num_players)
-
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:
         """The equilibrium to which the path from uniform play leads as ε falls; `key` is not used."""
         rate = 1.0 / jnp.asarray(self.temperature, game.payoffs.dtype)
@@ -97,7 +86,7 @@ def _respond(seen: Perceived, rate: Any, barrier: Barrier, tolerance: Any, steps
     pull = link(point.logits, game.mask, barrier)
     slopes = rate[:, None] * seen.slope(profile, smoothing) - pull
     bound = seen.ahead(profile, jnp.where(game.mask, slopes, 0.0)) / jnp.maximum(rate, jnp.finfo(dtype).tiny)
-    bound = jnp.where(point.t >= largest * scale, bound, jnp.inf)  # not there yet
+    bound = jnp.where(point.reached(largest * scale), bound, jnp.inf)  # not there yet
     return certified(game, profile, bound, tolerance, point.steps)
 
 

@@ -54,9 +54,6 @@ class RiskAverse(Solver):
             ValueError: names the field, its value and what was expected.
         """
         super().check(game)
-        for name, (low, high) in type(self.measure).ranges.items():
-            if hasattr(self.measure, name):
-                require_numbers(name, getattr(self.measure, name), low, high, game.num_players)
         if getattr(self.measure, "variance", "others") == "total":
             warnings.warn("variance = 'total' is not concave in the own play: equilibria need not exist", stacklevel=3)
         most = 1.0 / max(game.sizes) if self.trembles == "constraint" else 1.0

@@ -83,9 +83,10 @@ def test_tolerances_decide():
     assert factor("x", 128.0, 120.0, 1.15).passed
     assert not factor("x", 128.0, 100.0, 1.15).passed
     assert shown("x", 1.0) == Row("x", None, 1.0, "", None)
-    assert [reproduce._number(x) for x in (1.7834e-06, 131072.0, 20.0, 0.44444, None)] == [
+    assert [reproduce._number(x, "") for x in (1.7834e-06, 131072.0, 20.0, 0.44444, None)] == [
         "1.783e-06", "131072", "20", "0.4444", ""
     ]  # fmt: skip
+    assert [reproduce._number(x, "± 6e-07") for x in (0.098123, 0.0, -174.764532)] == ["0.098123", "0", "-174.764532"]
 
 
 def test_experiments_have_distinct_names_and_settings():
