@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -107,14 +108,14 @@ def cases() -> list[Case]:
     ours = timed(equilibria.make("lemke_howson"), games)
     found.append(Case("10,000 games 5 x 5, lemke_howson", ours, 10_000, peers))
     games = batch(2, 10_000, 10, 10)
-    gambits = [pygambit.Game.from_arrays(*np.asarray(one(games, k).payoffs)) for k in range(FEW)]
+    gambits = [_gambit(pygambit, one(games, k)) for k in range(FEW)]
     peers = {"pygambit (lcp)": lambda k: pygambit.nash.lcp_solve(gambits[k % FEW], rational=False, stop_after=1)}
     found.append(
         Case("10,000 games 10 x 10, lemke_howson", timed(equilibria.make("lemke_howson"), games), 10_000, peers)
     )
     for sizes in ((10, 10), (10, 10, 10)):
         game = one(batch(3, 1, *sizes))
-        gambit = pygambit.Game.from_arrays(*np.asarray(game.payoffs))
+        gambit = _gambit(pygambit, game)
         peers = {"pygambit (logit)": lambda _, gambit=gambit: pygambit.nash.logit_solve(gambit)}
         what = " x ".join(map(str, sizes))
         found.append(Case(f"logit path {what}, nash", timed(equilibria.make("nash"), game), 1, peers))
@@ -125,6 +126,13 @@ def cases() -> list[Case]:
         name = f"{games:,} games {what}, rae" if games > 1 else f"{what}, rae"
         found.append(Case(name, timed(rae, drawn if games > 1 else one(drawn)), games))
     return found
+
+
+def _gambit(pygambit: Any, game: NormalForm) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "game.nfg"
+        equilibria.write(game, path)
+        return pygambit.read_nfg(str(path))
 
 
 def _nashpy(nashpy: Any, tables: np.ndarray) -> Any:
