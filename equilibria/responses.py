@@ -105,7 +105,7 @@ class Perceived(struct.PyTreeNode):
             after = project(ahead + rate[:, None] * up, self.mask, self.least)
             moved = after - ahead
             model = there + (up * moved).sum(axis=1) - (moved**2).sum(axis=1) / (2 * rate)
-            slack = 8 * jnp.finfo(there.dtype).eps * (1 + jnp.abs(there))
+            slack = 8 * jnp.finfo(there.dtype).eps * (self.game.scale() + jnp.abs(there))
             good = value(after) >= model - slack
             faster = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
             back = ((after - ahead) * (after - own)).sum(axis=1) < 0  # O'Donoghue and Candès 2015

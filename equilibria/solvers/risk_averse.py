@@ -79,8 +79,10 @@ class RiskAverse(Solver):
         """All equilibria of a game of two players with two actions each, from a fine grid.
 
         Raises:
-            ValueError: the game is larger.
+            ValueError: the game is larger, or utilities are not concave, so that slopes certify nothing.
         """
+        if getattr(self.measure, "variance", "others") == "total":
+            raise ValueError("all=True with variance = 'total': utilities are not concave; ask for restarts=K instead")
         if game.sizes != (2, 2):
             raise ValueError(f"all=True of a game with {game.sizes} actions: expected (2, 2), or restarts=K instead")
         seen = perceive(game, self.measure, self.tremble, self.trembles)
