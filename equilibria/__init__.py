@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from equilibria.catalogue import CATALOGUE
     from equilibria.families import FAMILIES, random_games
     from equilibria.files import load, write
-    from equilibria.front import distinct, solve
+    from equilibria.front import distinct, solve, solve_batch
     from equilibria.game import NormalForm, normal_form
     from equilibria.solution import Solution
     from equilibria.solver import Solver
@@ -38,6 +38,7 @@ __all__ = [
     "normal_form",
     "random_games",
     "solve",
+    "solve_batch",
     "write",
 ]
 
@@ -157,6 +158,7 @@ _LAZY = {
     "write": "files",
     "distinct": "front",
     "solve": "front",
+    "solve_batch": "front",
     "NormalForm": "game",
     "normal_form": "game",
     "Solution": "solution",

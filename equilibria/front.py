@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,11 +13,12 @@ from jaxtyping import Array, Key
 from equilibria import make
 from equilibria.files import load
 from equilibria.game import NormalForm
+from equilibria.numerics import in_lanes
 from equilibria.properties import is_symmetric
 from equilibria.solution import Solution
 from equilibria.solver import Solver
 
-__all__ = ["distinct", "solve"]
+__all__ = ["distinct", "solve", "solve_batch"]
 
 APART = 1e-4
 """Profiles that differ by less in every probability are one solution."""
@@ -37,7 +39,8 @@ def solve(
     Args:
         game: as `load` takes it: a game, a name of the catalogue, a file, payoffs, or an environment.
         solver: a name (`equilibria.names()`), or a solver.
-        key: of a random start, instead of the solver's own.
+        key: of a random start, instead of the solver's own; without it a solver that can starts anew where its own
+            start led nowhere.
         restarts: start so many times at random, and return the distinct solutions.
         all: enumerate, where the solver can, and return all solutions.
         symmetric: a promise that the game is symmetric, which is checked; solutions that are not are left out.
@@ -50,15 +53,8 @@ def solve(
     Raises:
         ValueError: what is wrong with the game, the solver's name, its options, or their combination.
     """
-    named = solver if isinstance(solver, str) else type(solver).__name__
     with jax.enable_x64(True):
-        own = (
-            make(solver, **{name: _number(value) for name, value in options.items()})
-            if isinstance(solver, str)
-            else solver
-        )
-        if not isinstance(solver, str) and options:
-            raise ValueError(f"options {sorted(options)}: expected none beside a solver that is built already")
+        own, label = _built(solver, options)
         table = _double(load(game))
         own.check(table)
         if symmetric and not is_symmetric(table):
@@ -67,7 +63,6 @@ def solve(
             )
         if restarts < 0:
             raise ValueError(f"restarts = {restarts}: expected 0 or more")
-        label = {"solver": named, "options": tuple(sorted(options.items(), key=lambda item: item[0]))}
         dress = lambda found: jax.tree.map(np.asarray, found).replace(**label)  # noqa: E731
         if all:
             found = [dress(one) for one in own.every(_plain(table))]
@@ -77,9 +72,90 @@ def solve(
             found = [dress(one) for one in _many(own, table, keys)]
             return distinct([one for one in found if not symmetric or _same(one)])
         single = dress(_one(own, table, key))
+        if key is None and own.retries and not single.converged:
+            again = _many(own, table, jax.random.split(jax.random.key(0), own.retries))
+            single = min([single, *map(dress, again)], key=_worth)
     if symmetric and not _same(single):
         raise ValueError("symmetric=True: the solution found is not symmetric; ask for restarts=K")
     return single
+
+
+def solve_batch(
+    games: NormalForm | Sequence[Any],
+    solver: str | Solver = "nash",
+    *,
+    key: Key[Array, ""] | None = None,
+    **options: Any,
+) -> Solution:
+    """Solve many games of one shape, a few side by side.
+
+    Args:
+        games: games, each as `load` takes it, or one whose leaves have a leading axis B.
+        solver: a name (`equilibria.names()`), or a solver.
+        key: of random starts, one a game, instead of the solver's own.
+        options: of the solver, such as `risk=0.1`; one number, or a list of one a player.
+
+    Returns:
+        A solution with NumPy leaves that have a leading axis B.
+
+    Raises:
+        ValueError: as `solve`, with the number of the game; or shapes differ.
+    """
+    with jax.enable_x64(True):
+        own, label = _built(solver, options)
+        tables = _stacked(games)
+        count = len(tables.mask)
+        one = lambda k: jax.tree.map(lambda leaf: leaf[k], tables)  # noqa: E731
+        unlike = range(count) if own.checks_payoffs else np.unique(tables.mask, axis=0, return_index=True)[1]
+        for k in sorted(unlike):
+            try:
+                own.check(one(k))
+            except ValueError as error:
+                raise ValueError(f"game {k}: {error}") from None
+        keys = None if key is None else jax.random.split(key, count)
+        if own.on_host:
+            found = [own.solve(_double(one(k)), None if keys is None else keys[k]) for k in range(count)]
+            return jax.tree.map(lambda *leaves: np.stack(leaves), *found).replace(**label)
+        found = jax.tree.map(np.array, _each(own, tables, keys))
+        for attempt in range(own.retries if key is None else 0):
+            (failed,) = np.nonzero(~found.converged)
+            if not len(failed):
+                break
+            rows = np.resize(failed, 1 << (len(failed) - 1).bit_length())  # few shapes, few compilations
+            keys = jax.random.split(jax.random.key(attempt), len(rows))
+            again = _each(own, jax.tree.map(lambda leaf, rows=rows: leaf[rows], tables), keys)
+            better = np.asarray(again.converged)
+            for old, new in zip(jax.tree.leaves(found), jax.tree.leaves(again), strict=True):
+                old[rows[better]] = np.asarray(new)[better]
+        return found.replace(**label)
+
+
+def _stacked(games: NormalForm | Sequence[Any]) -> NormalForm:
+    """Games with a leading axis, as NumPy arrays."""
+    if isinstance(games, NormalForm):
+        if games.mask.ndim != 3:
+            raise ValueError(f"games with a mask of shape {games.mask.shape}: expected a leading axis, [B, n, A]")
+        loaded = _plain(games)
+        return loaded.replace(payoffs=np.asarray(loaded.payoffs, np.float64), mask=np.asarray(loaded.mask))
+    many = [_plain(load(game)) for game in games]
+    if not many:
+        raise ValueError("games: none; expected one or more")
+    for k, game in enumerate(many):
+        if game.payoffs.shape != many[0].payoffs.shape:
+            raise ValueError(f"game {k} has payoffs {game.payoffs.shape}: expected {many[0].payoffs.shape}, as game 0")
+    payoffs, masks = ([np.asarray(getattr(game, name)) for game in many] for name in ("payoffs", "mask"))
+    return many[0].replace(payoffs=np.stack(payoffs).astype(np.float64), mask=np.stack(masks))
+
+
+def _built(solver: str | Solver, options: dict[str, Any]) -> tuple[Solver, dict[str, Any]]:
+    """The solver, and what its solutions say of it."""
+    if not isinstance(solver, str) and options:
+        raise ValueError(f"options {sorted(options)}: expected none beside a solver that is built already")
+    label = {"options": tuple(sorted(options.items(), key=lambda item: item[0]))}
+    if not isinstance(solver, str):
+        return solver, label | {"solver": type(solver).__name__}
+    built = make(solver, **{name: _number(value) for name, value in options.items()})
+    return built, label | {"solver": solver}
 
 
 def distinct(found: list[Solution]) -> list[Solution]:
@@ -95,6 +171,12 @@ def distinct(found: list[Solution]) -> list[Solution]:
     kinds.sort(key=lambda kind: (not bool(kind[0].converged), -len(kind)))
     best = [min(kind, key=lambda one: float(np.max(one.regret))) for kind in kinds]
     return [one.replace(share=len(kind) / len(found)) for one, kind in zip(best, kinds, strict=True)]
+
+
+def _worth(one: Solution) -> tuple[bool, float]:
+    """Less is better."""
+    regret = float(np.max(one.regret))
+    return not bool(one.converged), regret if np.isfinite(regret) else np.inf
 
 
 def _close(one: Solution, two: Solution) -> bool:
@@ -120,7 +202,8 @@ def _double(game: NormalForm) -> NormalForm:
 
 
 _compiled = jax.jit(lambda solver, game, key: solver.solve(game, key))
-_side_by_side = jax.jit(jax.vmap(lambda solver, game, key: solver.solve(game, key), (None, None, 0)))
+_restarted = jax.jit(lambda solver, game, keys: in_lanes(lambda key: solver.solve(game, key), keys))
+_each = jax.jit(lambda solver, games, keys: in_lanes(lambda own: solver.solve(*own), (games, keys)))
 
 
 def _plain(game: NormalForm) -> NormalForm:
@@ -137,5 +220,5 @@ def _many(solver: Solver, game: NormalForm, keys: Any) -> list[Solution]:
     plain = _plain(game)
     if solver.on_host:
         return [solver.solve(plain, key) for key in keys]
-    found = _side_by_side(solver, plain, keys)
+    found = _restarted(solver, plain, keys)
     return [jax.tree.map(lambda leaf, k=k: leaf[k], found) for k in range(len(keys))]

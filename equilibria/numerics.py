@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-__all__ = ["centred", "linear_solve", "project"]
+__all__ = ["centred", "in_lanes", "linear_solve", "project"]
+
+LANES = 8
 
 
-def linear_solve(matrix: Float[Array, "N N"], right: Float[Array, " N"]) -> Float[Array, " N"]:
-    """The solution of `matrix @ x = right`, by Gauss-Jordan elimination with pivoting; not finite if there is none.
+def in_lanes(function: Callable[..., Any], batch: Any) -> Any:
+    """`function` of every member of `batch`, a few at a time, so that nobody waits for the slowest of all.
 
-    Unlike LAPACK's it is one program for any number of systems side by side.
+    Args:
+        function: of one member; it may hold loops of any length.
+        batch: PyTree whose leaves have a leading axis.
+
+    Returns:
+        What `function` returns, with a leading axis.
     """
+    count = jax.tree.leaves(batch)[0].shape[0]
+    if count <= LANES:
+        return jax.vmap(function)(batch)
+    rows = -(-count // LANES)
+    fill = lambda leaf: leaf[jnp.minimum(jnp.arange(rows * LANES), count - 1)]  # noqa: E731
+    fold = lambda leaf: leaf.reshape(rows, LANES, *leaf.shape[1:])  # noqa: E731
+    found = jax.lax.map(jax.vmap(function), jax.tree.map(lambda leaf: fold(fill(leaf)), batch))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], found)
+
+
+@jax.custom_batching.custom_vmap
+def linear_solve(matrix: Float[Array, "N N"], right: Float[Array, " N"]) -> Float[Array, " N"]:
+    """The solution of `matrix @ x = right`; not finite if there is none.
+
+    One system is LAPACK's to solve; many side by side are solved by Gauss-Jordan elimination with pivoting, one program
+    for all of them.
+    """
+    return jnp.linalg.solve(matrix, right)
+
+
+@linear_solve.def_vmap
+def _side_by_side(_: int, batched: list[bool], matrix: Array, right: Array) -> tuple[Array, bool]:
+    axes = tuple(0 if own else None for own in batched)
+    return jax.vmap(_eliminate, axes)(matrix, right), True
+
+
+def _eliminate(matrix: Float[Array, "N N"], right: Float[Array, " N"]) -> Float[Array, " N"]:
     size = right.shape[0]
     rows = jnp.arange(size)
 

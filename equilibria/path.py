@@ -93,12 +93,14 @@ def follow(
     def correct(z: Array, row: Array) -> tuple[Array, Array]:
         """Newton's method in the plane through `z` across `row`; and how far off it ends."""
 
-        def once(z: Array, _: None) -> tuple[Array, None]:
-            right = -jnp.concatenate([off(z), jnp.zeros(1, z.dtype)])
-            return z + linear_solve(bordered(z, row), right), None
+        def once(carry: Any) -> Any:
+            z, error, step = carry
+            z = z + linear_solve(bordered(z, row), -jnp.append(error, 0.0))
+            return z, off(z), step + 1
 
-        z, _ = jax.lax.scan(once, z, None, CORRECTIONS)
-        return z, jnp.abs(off(z)).max()
+        wrong = lambda carry: (jnp.abs(carry[1]).max() > 0.01 * slack) & (carry[2] < CORRECTIONS)  # noqa: E731
+        z, error, _ = jax.lax.while_loop(wrong, once, (z, off(z), 0))
+        return z, jnp.abs(error).max()
 
     end = jnp.zeros(mask.size + 1, prior.dtype).at[-1].set(1.0)
 

@@ -123,6 +123,34 @@ class Perceived(struct.PyTreeNode):
         found = jax.lax.while_loop(lambda c: (c[4].max() > tolerance) & (c[5] < steps), better, start)
         return found[0], found[4]
 
+    def respond_softly(
+        self, profile: Float[Array, "n A"], temperature: Float[Array, ""], steps: int = 100
+    ) -> Float[Array, "n A"]:
+        """Everybody's best reply to `profile` when entropy is worth `temperature`, in units of payoffs, a nat.
+
+        By mirror ascent from the own strategy, with steps that keep half of its logits at first and fewer if utilities
+        bend more than that.
+        """
+        chance = self.others(profile)
+        floor = jnp.finfo(profile.dtype).tiny
+        free, least = self.free[:, None], self.least[:, None]
+        played = lambda soft: jnp.where(self.mask, least + free * soft, 0.0)  # noqa: E731
+
+        def ascend(carry: Any) -> Any:
+            soft, kept, change, step = carry
+            slope = free * self.slope_at(played(soft), chance) / temperature
+            logits = kept * jnp.log(jnp.maximum(soft, floor)) + (1 - kept) * slope
+            after = jax.nn.softmax(jnp.where(self.mask, logits, -jnp.inf), axis=1)
+            now = jnp.abs(after - soft).max(axis=1, keepdims=True)
+            kept = jnp.where(now > 0.9 * change, 1 - (1 - kept) * 0.7, kept)
+            return after, kept, now, step + 1
+
+        one = jnp.ones_like(free)
+        soft = jnp.where(self.mask, jnp.maximum(profile - least, 0.0) + 1e-6, 0.0)
+        start = soft / soft.sum(axis=1, keepdims=True), 0.5 * one, jnp.inf * one, 0
+        found = jax.lax.while_loop(lambda c: (c[2].max() > 1e-6) & (c[3] < steps), ascend, start)
+        return played(found[0])
+
     def regret(self, profile: Float[Array, "n A"], tolerance: Any) -> Float[Array, " n"]:
         """What each player would gain by the best reply, in the own utility; too high by at most the tolerance.
 

@@ -26,6 +26,10 @@ class Solver(struct.PyTreeNode):
     on_host: ClassVar[bool] = False
     players: ClassVar[int | None] = None
     """For how many players it is; None: for any number."""
+    checks_payoffs: ClassVar[bool] = False
+    """Whether `check` looks at payoffs, not only at which actions exist."""
+    retries: ClassVar[int] = 0
+    """How many random starts `equilibria.solve` tries when the solver's own leads nowhere."""
     ranges: ClassVar[dict[str, tuple[float, float]]] = {"tolerance": (0.0, 1.0), "steps": (1, ANY)}
     """Least and greatest values of fields."""
 

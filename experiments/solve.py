@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rich.table import Table
 import envs
 import equilibria
 from equilibria import NormalForm, Solution
+from equilibria.numerics import in_lanes
 from equilibria.properties import risk_dominant
 from equilibria.solvers.pure import pure_equilibria
 from experiments.config import UserError
@@ -192,7 +194,7 @@ def swept(game: NormalForm, name: str, options: dict[str, Any], key: str, values
         if one.on_host:
             return [equilibria.solve(table, name, **own) for own in each]
         solve_at = lambda value: equilibria.make(name, **options | {key: value}).solve(table)  # noqa: E731
-        found = jax.jit(jax.vmap(solve_at))(jnp.asarray(values, jnp.float64))
+        found = jax.jit(partial(in_lanes, solve_at))(jnp.asarray(values, jnp.float64))
         return [
             jax.tree.map(lambda leaf, k=k: np.asarray(leaf[k]), found).replace(
                 solver=name, options=tuple(sorted(own.items()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,8 @@ class RiskAverse(Solver):
             everybody takes the others to act at random with a probability of ε.
         method: "path", along logit equilibria and then by Newton's method; or "fictitious_play", best replies to
             the average of all earlier ones.
+        temperature: of fictitious play: above 0 it is stochastic, a nat of entropy is worth so much of the largest
+            difference of payoffs at first, and less with the square root of steps.
         tolerance: of regret, as a share of the largest difference of payoffs.
         steps: at most, of the path or of fictitious play.
     """
@@ -44,8 +46,11 @@ class RiskAverse(Solver):
     tremble: PerPlayer = 0.0
     trembles: Literal["constraint", "mistake"] = struct.field(default="constraint", pytree_node=False)
     method: Literal["path", "fictitious_play"] = struct.field(default="path", pytree_node=False)
+    temperature: float = 0.0
     tolerance: float = 1e-8
     steps: int = struct.field(default=2000, pytree_node=False)
+
+    retries: ClassVar[int] = 8
 
     def check(self, game: NormalForm) -> None:
         """Raise unless parameters are in range, trembles leave room, and risk is one number or one a player.
@@ -57,6 +62,7 @@ class RiskAverse(Solver):
         if getattr(self.measure, "variance", "others") == "total":
             warnings.warn("variance = 'total' is not concave in the own play: equilibria need not exist", stacklevel=3)
         most = 1.0 / max(game.sizes) if self.trembles == "constraint" else 1.0
+        require_numbers("temperature", self.temperature, 0.0, 1e6, 0)
         require_numbers("tremble", self.tremble, 0.0, most, game.num_players)
 
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:
@@ -71,7 +77,7 @@ class RiskAverse(Solver):
         if self.method == "path":
             profile, bound, steps = _along(seen, prior, tolerance, self.steps)
         else:
-            profile, bound, steps = _fictitious(seen, prior, tolerance, self.steps)
+            profile, bound, steps = _fictitious(seen, prior, tolerance, self.temperature, self.steps)
         regret = bound if self.measure.kinked else seen.regret(profile, 0.1 * tolerance)
         return certified(game, profile, regret, self.tolerance, steps)
 
@@ -240,12 +246,17 @@ def _tilt(seen: Perceived, q: Array) -> Array:
     return jnp.sign(change[1] - change[0])
 
 
-def _fictitious(seen: Perceived, prior: Array, tolerance: Array, steps: int) -> tuple[Array, Array, Array]:
+def _fictitious(
+    seen: Perceived, prior: Array, tolerance: Array, temperature: Any, steps: int
+) -> tuple[Array, Array, Array]:
     """By fictitious play; as `_along`."""
+    warmth = jnp.asarray(temperature, prior.dtype) * seen.game.scale()
 
     def play(carry: Any) -> Any:
         belief, _, step = carry
-        reply, _ = seen.respond(belief, 1e-3 * tolerance, 200)
+        least = jnp.finfo(prior.dtype).eps * seen.game.scale()
+        softly = lambda: seen.respond_softly(belief, jnp.maximum(warmth / jnp.sqrt(step + 1.0), least))  # noqa: E731
+        reply = jax.lax.cond(warmth > 0, softly, lambda: seen.respond(belief, 1e-3 * tolerance, 200)[0])
         belief = belief + (reply - belief) / (step + 2.0)
         return belief, seen.gap(belief), step + 1
 

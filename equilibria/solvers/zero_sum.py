@@ -30,6 +30,7 @@ class ZeroSum(Solver):
 
     on_host: ClassVar[bool] = True
     players: ClassVar[int | None] = 2
+    checks_payoffs: ClassVar[bool] = True
 
     def check(self, game: NormalForm) -> None:
         """Raise unless there are two players whose payoffs sum to a constant.

@@ -19,6 +19,7 @@ from equilibria.properties import (
     risk_dominant,
     zero_sum,
 )
+from equilibria.responses import perceive
 
 COORDINATION = np.stack([np.diag([3.0, 2.0, 1.0])] * 2)
 RISKY = {
@@ -302,6 +303,47 @@ def test_restarts_find_other_equilibria():
     assert found[0].share == max(own.share for own in found)
 
 
+def test_a_batch_is_as_each_alone():
+    games = [draw(seed, 3, 2) for seed in range(11)]
+    for name in ("rae", "correlated"):
+        found = equilibria.solve_batch(games, name)
+        assert found.profile.shape == (11, 2, 3)
+        for k in (0, 7, 10):
+            alone = equilibria.solve(games[k], name)
+            np.testing.assert_allclose(found.profile[k], alone.profile, atol=1e-7)
+            assert found.converged[k] == alone.converged
+    with pytest.raises(ValueError, match=r"game 1 has payoffs \(2, 2, 2\): expected \(2, 3, 3\), as game 0"):
+        equilibria.solve_batch([games[0], draw(0, 2, 2)])
+    with pytest.raises(ValueError, match="game 3: zero_sum: payoffs sum to"):
+        equilibria.solve_batch([np.zeros((2, 2, 2))] * 3 + [draw(0, 2, 2)], "zero_sum")
+
+
+def test_stochastic_fictitious_play_comes_to_rest():
+    table = [[0.0, -1.0, 2.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]
+    fields = {"risk": 0.2, "tremble": 0.01, "method": "fictitious_play", "tolerance": 5e-3, "steps": 5000}
+    path = equilibria.solve([table, -np.array(table)], "rae", risk=0.2, tremble=0.01)
+    steps = []
+    for temperature in (0.0, 0.3):
+        found = equilibria.solve([table, -np.array(table)], "rae", temperature=temperature, **fields)
+        assert found.converged
+        np.testing.assert_allclose(found.profile, path.profile, atol=0.05)
+        steps.append(int(found.steps))
+    assert steps[0] != steps[1]
+
+
+def test_soft_replies_are_logit_responses():
+    with jax.enable_x64(True):
+        game = normal_form(draw(3, 3, 4))
+        seen = perceive(game, equilibria.make("rae", risk=0.4).measure, 0.02)
+        for temperature in (0.01, 1.0):
+            reply = seen.respond_softly(game.uniform(), jnp.asarray(temperature))
+            slope = seen.slope_at(reply, seen.others(game.uniform()))
+            free = seen.free[:, None]
+            soft = jax.nn.softmax(jnp.where(game.mask, free * slope / temperature, -jnp.inf), axis=1)
+            expected = jnp.where(game.mask, 0.02 + free * soft, 0.0)
+            np.testing.assert_allclose(reply, expected, atol=1e-4)
+
+
 def test_properties():
     load = equilibria.load
     assert zero_sum(load("matching_pennies"))
@@ -353,10 +395,9 @@ def test_random_families_are_what_they_say(family):
 def test_certificates_hold_in_random_games(players, actions):
     solver = equilibria.make("rae", risk=0.3, tremble=0.01)
     with jax.enable_x64(True):
-        solve = jax.jit(jax.vmap(solver.solve))
         for family in equilibria.FAMILIES:
             games = equilibria.random_games(family, jax.random.key(1), 64, players, actions)
-            found = solve(games)
+            found = equilibria.solve_batch(games, solver)
             converged = np.asarray(found.converged)
             scale = np.asarray(jax.vmap(lambda game: game.scale())(games))
             assert converged.mean() >= 0.98, family
@@ -388,11 +429,10 @@ def test_thousands_of_random_games(name, players, actions):
     options = {"tremble": 0.01, **RISKY[name]} if name in RISKY else {}
     solver = equilibria.make(name, **options)
     with jax.enable_x64(True):
-        solve = jax.jit(jax.vmap(solver.solve))
         for family in equilibria.FAMILIES:
             games = equilibria.random_games(family, jax.random.key(2), 200, players, actions)
-            found = solve(games)
+            found = equilibria.solve_batch(games, solver)
             scale = np.asarray(jax.vmap(lambda game: game.scale())(games))
             regret = np.asarray(found.regret).max(axis=1)
             assert (np.asarray(found.converged) == (regret <= 1e-8 * scale)).all()
-            assert np.asarray(found.converged).mean() >= (0.75 if name in ("cvar", "strategically_robust") else 0.98)
+            assert np.asarray(found.converged).mean() >= (0.95 if name == "cvar" else 0.98)

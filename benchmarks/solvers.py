@@ -1,8 +1,9 @@
-"""Speed of solvers beside nashpy, pygambit, OpenSpiel and HiGHS: `python benchmarks/equilibria.py`.
+"""Speed of solvers beside nashpy, pygambit, OpenSpiel and HiGHS: `python benchmarks/solvers.py`.
 
 Needs the extra `peers`. Ours and the peers' runs of a case are interleaved in one process and reported as medians, so
-that other load on the machine hits all alike. Ours are compiled programs in double precision, their first call timed
-apart; a solution counts with its certificate. Peers that solve one game at a time are timed on some games of a batch.
+that other load on the machine hits all alike. Ours are `equilibria.solve` and `solve_batch`, checks of the game and
+certificates included; their first call, which compiles, is timed apart. Peers that solve one game at a time are timed
+on some games of a batch.
 """
 
 from __future__ import annotations
@@ -68,13 +69,14 @@ def one(games: NormalForm, place: int = 0) -> NormalForm:
 
 
 def timed(solver: Any, games: NormalForm) -> Callable[[], float]:
-    """Solve a game, or a batch, compiled."""
+    """Solve a game, or a batch, as users do."""
     many = games.mask.ndim == 3
-    solve = jax.jit(jax.vmap(solver.solve) if many else solver.solve)
-    scale = jax.vmap(lambda own: own.scale())(games) if many else games.scale()
+    scale = np.asarray(jax.vmap(lambda own: own.scale())(games) if many else games.scale())
+    solve = equilibria.solve_batch if many else equilibria.solve
 
     def run() -> float:
-        found = solver.solve(games) if solver.on_host else solve(games)
+        found = solve(games, solver)
+        assert found.converged.all(), found.message
         return float((found.regret.max(axis=-1) / scale).max())
 
     return run
