@@ -33,6 +33,8 @@ PLAYERS = (3, 4, 5)
 ENVIRONMENTS = 2
 SETS = {"smoke": 2, "cpu": 8, "full": 16}
 """Sets of naive learners, each with its own seed, behind a number of the learner-only checks."""
+MANY = {("naive", "stag_hunt"): 4}
+"""How many times as many sets, where a few of them end in another equilibrium."""
 EPISODES = {"smoke": 20, "cpu": 1000, "full": 1000}
 END = 0.02  # share of a trial, its last, over which end values are means
 FLOOR = 0.04  # of tolerances, beside four standard errors: what is read off published figures is ± 0.03
@@ -108,8 +110,12 @@ def _seats(check: str, game: str, players: int, published: bool, scale: str) -> 
         episodes *= 2 if published else 1
     else:
         learners = [_strategy(check, env)] + [naive_learner(published)] * (players - 1)
-    rewards = _trials(env, learners, episodes, range(SETS[scale]))
+    rewards = _trials(env, learners, episodes, range(_sets(check, game, scale)))
     return rewards.mean(axis=1) if check == "uniform" else _last(rewards)
+
+
+def _sets(check: str, game: str, scale: str) -> int:
+    return SETS[scale] * MANY.get((check, game), 1)
 
 
 def _last(rewards: np.ndarray) -> np.ndarray:
@@ -269,13 +275,14 @@ def experiments(scale: str) -> list[Experiment]:
     found = []
     for check, (title, setting) in TITLES.items():
         for game in ("ipd",) if check == "half_tit_for_tat" else GAMES:
+            sets = _sets(check, game, scale)
             text = (
-                f"{setting} of {EPISODES[scale]} inner episodes of 100 steps, two environments; {SETS[scale]} sets of"
+                f"{setting} of {EPISODES[scale]} inner episodes of 100 steps, two environments; {sets} sets of"
                 " learners. Tolerance 0.04 and four standard errors. References: the authors' public figures (figure),"
                 " or an independent simulation (simulation)."
             )
             run = partial(_check, check, game, scale)
-            found.append(Experiment(f"{check}_{game}", f"{title}: {game}", text, SETS[scale], run))
+            found.append(Experiment(f"{check}_{game}", f"{title}: {game}", text, sets, run))
     for (game, players, shapers), steps in CELLS[scale].items():
         budget = {
             "smoke": "2 generations of 2 candidates",
