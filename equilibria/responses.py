@@ -54,6 +54,10 @@ class Perceived(struct.PyTreeNode):
         """What each player maximises."""
         return self._utility(profile, self.others(profile), smoothing)
 
+    def utility_at(self, own: Float[Array, "n A"], chance: Float[Array, "n O"]) -> Float[Array, " n"]:
+        """The same, of strategies `own` while the others are taken to do `chance`."""
+        return self._utility(own, chance, 0.0)
+
     def _utility(self, own: Array, chance: Array, smoothing: Any) -> Array:
         of = lambda risk, *seen: risk.utility(*seen, smoothing)  # noqa: E731
         return jax.vmap(of)(self.risk, own, self.outcomes, chance)
@@ -95,7 +99,12 @@ class Perceived(struct.PyTreeNode):
             tolerance: of the bounds, in units of payoffs.
             steps: at most.
         """
-        chance = self.others(profile)
+        return self.respond_to(profile, self.others(profile), tolerance, steps)
+
+    def respond_to(
+        self, profile: Float[Array, "n A"], chance: Float[Array, "n O"], tolerance: Any, steps: int = 2000
+    ) -> tuple[Float[Array, "n A"], Float[Array, " n"]]:
+        """The same, from the strategies of `profile`, while the others are taken to do `chance`."""
         value = lambda own: self._utility(own, chance, 0.0)  # noqa: E731
         slope = lambda own: self.slope_at(own, chance)  # noqa: E731
 

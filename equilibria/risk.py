@@ -114,19 +114,19 @@ class ConditionalValueAtRisk(Risk):
         return LOG2 * smoothing / self.level
 
     def of(self, seen: Float[Array, " O"], chance: Float[Array, " O"], smoothing: Any = 0.0) -> Float[Array, ""]:
-        """By the quantile c, or, smoothed, by the c at which softened weights sum to α."""
+        """By the worst outcomes, or, smoothed, by the quantile c at which softened weights sum to α."""
         level = jnp.asarray(self.level, seen.dtype)
         value = _tail(seen, chance, level) if exact(smoothing) else _soft_tail(seen, chance, level, smoothing)
         return jnp.where(level >= 1, chance @ seen, value)
 
 
 def _tail(seen: Array, chance: Array, level: Array) -> Array:
-    """CVaR."""
+    """CVaR: outcomes from the worst one on count until their probabilities sum to α; slopes are these weights."""
     order = jnp.argsort(seen)
-    below = jnp.cumsum(chance[order])
-    place = jnp.minimum(jnp.searchsorted(below, level * (1 - 1e-12)), seen.size - 1)
-    quantile = jax.lax.stop_gradient(seen)[order[place]]
-    return quantile - chance @ jnp.maximum(quantile - seen, 0.0) / level
+    own = chance[order]
+    before = jnp.cumsum(own) - own
+    weights = jnp.clip(level - before, 0.0, own) / level
+    return weights @ seen[order]
 
 
 def _soft_tail(seen: Array, chance: Array, level: Array, width: Any) -> Array:
