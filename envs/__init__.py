@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from envs.differentiable import DifferentiableGame, differentiable_game
     from envs.environment import Environment, TimeStep
     from envs.matrix_game import MatrixGame
+    from envs.stag_hunt_grid import StagHuntGrid
     from envs.symmetric_game import SymmetricGame
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "DifferentiableGame",
     "Environment",
     "MatrixGame",
+    "StagHuntGrid",
     "SymmetricGame",
     "TimeStep",
     "check_env",
@@ -65,6 +67,15 @@ REGISTRY = Registry(
         "ultimatum": _matrix_game("ultimatum", horizon=1),
         "matrix": _matrix_game("from_file"),
         "coin_game": Recipe("envs.coin_game:CoinGame"),
+        "stag_hunt_grid": Recipe("envs.stag_hunt_grid:StagHuntGrid"),
+        "monster_hunt": Recipe(
+            "envs.stag_hunt_grid:StagHuntGrid",
+            about=(
+                "Stag hunt on a grid by the rules of Monster-Hunt: everything starts anywhere, the monster runs away.",
+                "arXiv 2103.04564; rules of github.com/staghuntrpg/RPG, signs of its README",
+            ),
+            preset={"rules": "monster_hunt", "run_away": True, "maul_penalty": 2.0, "plant_reward": 2.0},
+        ),
         "cournot": Recipe("envs.cournot:Cournot"),
         "tandem": Recipe(
             "envs.differentiable:DifferentiableGame", spread="envs.differentiable:tandem", fixed={"dim": 1}
@@ -99,6 +110,7 @@ _LAZY = {
     "DifferentiableGame": "envs.differentiable",
     "Environment": "envs.environment",
     "MatrixGame": "envs.matrix_game",
+    "StagHuntGrid": "envs.stag_hunt_grid",
     "SymmetricGame": "envs.symmetric_game",
     "TimeStep": "envs.environment",
     "check_env": "envs.check",

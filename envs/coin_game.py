@@ -10,13 +10,13 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
+from envs.cells import ABSENT, board_text, draw, free_cell
 from envs.environment import Environment, TimeStep
 from envs.validation import require_choice, require_range
 
 __all__ = ["CoinGame", "CoinGameState"]
 
 MOVES = ((0, 1), (0, -1), (1, 0), (-1, 0), (0, 0))  # rows, columns: right, left, down, up, stay
-ABSENT = -1  # the cell of a coin that is not on the board
 MAX_PLAYERS, MAX_SIDE, MAX_PAYOFF = 8, 32, 1e6
 
 
@@ -134,7 +134,7 @@ class CoinGame(Environment):
         words = jax.random.bits(key, (n + self.num_coins,), jnp.uint32)
         players = jnp.full(n, ABSENT, jnp.int32)
         for i in range(n):
-            players = jnp.where(jnp.arange(n) == i, self._free_cell(players, words[i]), players)
+            players = jnp.where(jnp.arange(n) == i, free_cell(players, self.num_cells, words[i]), players)
         coins = self._respawn(jnp.full(n, ABSENT, jnp.int32), jnp.ones(n, bool), players, words[n:])
         state = CoinGameState(jnp.zeros((), jnp.int32), players, coins)
         return state, self._observe(state)
@@ -211,14 +211,9 @@ class CoinGame(Environment):
 
     def render(self, state: CoinGameState) -> str:
         """The board as text: player 0 is A and its coin a, player 1 is B and its coin b; a dot is an empty cell."""
-        cells = [""] * self.num_cells
-        for letter, items in (("A", state.players), ("a", state.coins)):
-            for i, cell in enumerate(np.asarray(items).tolist()):
-                if cell != ABSENT:
-                    cells[cell] += chr(ord(letter) + i)
-        size = max(map(len, cells))
-        rows = np.array([(cell or ".").ljust(size) for cell in cells]).reshape(self.height, self.width)
-        return "\n".join(" ".join(row).rstrip() for row in rows)
+        lists = (("A", state.players), ("a", state.coins))
+        pieces = [(chr(ord(a) + i), cell) for a, items in lists for i, cell in enumerate(np.asarray(items).tolist())]
+        return board_text(pieces, self.height, self.width)
 
     def _move(self, players: Int[Array, " n"], actions: Int[Array, " n"]) -> Int[Array, " n"]:
         row, column = self._row_and_column(players)
@@ -236,25 +231,14 @@ class CoinGame(Environment):
         """`coins` with those `taken` on free cells."""
         colours = jnp.arange(self.players)
         if self.coins == "one_coin":
-            colour, word = _draw(words[0], self.players)
-            anew = jnp.where(colours == colour, self._free_cell(players, word), ABSENT)
+            colour, word = draw(words[0], self.players)
+            anew = jnp.where(colours == colour, free_cell(players, self.num_cells, word), ABSENT)
             return jnp.where(taken.any(), anew, coins)
         coins = jnp.where(taken, ABSENT, coins)
         for colour in range(self.players):
-            cell = self._free_cell(jnp.concatenate([players, coins]), words[colour])
+            cell = free_cell(jnp.concatenate([players, coins]), self.num_cells, words[colour])
             coins = jnp.where(taken & (colours == colour), cell, coins)
         return coins
-
-    def _free_cell(self, occupied: Int[Array, " m"], word: UInt32[Array, ""]) -> Int[Array, ""]:
-        """A cell drawn uniformly from those that are not `occupied`."""
-        m, beyond = len(occupied), self.num_cells
-        again = ((occupied[:, None] == occupied[None, :]) & np.tri(m, k=-1, dtype=bool)).any(axis=1)
-        occupied = jnp.where(again | (occupied == ABSENT), beyond, occupied)
-        rank, _ = _draw(word, beyond - (occupied < beyond).sum().astype(jnp.int32))
-        cell = rank
-        for _ in range(m):  # cell = rank + how many occupied ones are up to it; far cheaper than a sum over the board
-            cell = rank + (occupied <= cell).sum().astype(jnp.int32)
-        return cell
 
     def _observe(self, state: CoinGameState) -> Float[Array, "n ..."]:
         """What each player sees, in the order of channels from its own seat."""
@@ -276,16 +260,6 @@ class CoinGame(Environment):
 def _wrap(x: Int[Array, " ..."], size: int) -> Int[Array, " ..."]:
     """`x % size` for `-size <= x < 2 * size`, cheaper."""
     return jnp.where(x < 0, x + size, jnp.where(x >= size, x - size, x))
-
-
-def _draw(word: UInt32[Array, ""], count: int | Int[Array, ""]) -> tuple[Int[Array, ""], UInt32[Array, ""]]:
-    """A uniform draw from `count` < 2**16 values, and a word for the next draw, independent of it.
-
-    The word is a fraction of 2**32: the draw is the whole part of `word * count / 2**32`, the new word the rest.
-    """
-    count = jnp.asarray(count).astype(jnp.uint32)
-    high, low = word >> 16, word & 0xFFFF
-    return ((high * count + (low * count >> 16)) >> 16).astype(jnp.int32), word * count
 
 
 def _ratio(part: Float[Array, " n"], whole: Float[Array, " n"]) -> Float[Array, " n"]:

@@ -10,7 +10,8 @@ import pytest
 
 import envs
 from envs import CoinGame
-from envs.coin_game import CoinGameState, _draw
+from envs.cells import draw
+from envs.coin_game import CoinGameState
 
 RIGHT, LEFT, DOWN, UP, STAY = range(5)
 MOVES = [(0, 1), (0, -1), (1, 0), (-1, 0), (0, 0)]
@@ -234,7 +235,7 @@ def test_coins_taken_together_return_on_different_cells():
 def test_draw_is_the_exact_whole_part_and_rest_of_a_fraction(count):
     edges = [-(-k * 2**32 // count) + d for k in range(1, count, max(1, count // 50)) for d in (-1, 0)]
     words = [0, 1, 2**16 - 1, 2**16, 2**32 - 1, *edges]
-    drawn, rest = jax.vmap(lambda word: _draw(word, count))(jnp.array(words, jnp.uint32))
+    drawn, rest = jax.vmap(lambda word: draw(word, count))(jnp.array(words, jnp.uint32))
     assert drawn.tolist() == [word * count >> 32 for word in words]
     assert rest.tolist() == [word * count % 2**32 for word in words]
 
