@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from envs.coin_game import CoinGame
     from envs.cournot import Cournot
     from envs.differentiable import DifferentiableGame, differentiable_game
+    from envs.driving import Driving
     from envs.environment import Environment, TimeStep
     from envs.matrix_game import MatrixGame
     from envs.symmetric_game import SymmetricGame
@@ -25,6 +26,7 @@ __all__ = [
     "CoinGame",
     "Cournot",
     "DifferentiableGame",
+    "Driving",
     "Environment",
     "MatrixGame",
     "SymmetricGame",
@@ -66,6 +68,7 @@ REGISTRY = Registry(
         "matrix": _matrix_game("from_file"),
         "coin_game": Recipe("envs.coin_game:CoinGame"),
         "cournot": Recipe("envs.cournot:Cournot"),
+        "driving": Recipe("envs.driving:Driving"),
         "tandem": Recipe(
             "envs.differentiable:DifferentiableGame", spread="envs.differentiable:tandem", fixed={"dim": 1}
         ),
@@ -97,6 +100,7 @@ _LAZY = {
     "CoinGame": "envs.coin_game",
     "Cournot": "envs.cournot",
     "DifferentiableGame": "envs.differentiable",
+    "Driving": "envs.driving",
     "Environment": "envs.environment",
     "MatrixGame": "envs.matrix_game",
     "SymmetricGame": "envs.symmetric_game",
