@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from envs.coin_game import CoinGame
     from envs.cournot import Cournot
     from envs.differentiable import DifferentiableGame, differentiable_game
+    from envs.driving import Driving
     from envs.environment import Environment, TimeStep
     from envs.matrix_game import MatrixGame
     from envs.stag_hunt_grid import StagHuntGrid
@@ -26,6 +27,7 @@ __all__ = [
     "CoinGame",
     "Cournot",
     "DifferentiableGame",
+    "Driving",
     "Environment",
     "MatrixGame",
     "StagHuntGrid",
@@ -77,6 +79,7 @@ REGISTRY = Registry(
             preset={"rules": "monster_hunt", "run_away": True, "maul_penalty": 2.0, "plant_reward": 2.0},
         ),
         "cournot": Recipe("envs.cournot:Cournot"),
+        "driving": Recipe("envs.driving:Driving"),
         "tandem": Recipe(
             "envs.differentiable:DifferentiableGame", spread="envs.differentiable:tandem", fixed={"dim": 1}
         ),
@@ -108,6 +111,7 @@ _LAZY = {
     "CoinGame": "envs.coin_game",
     "Cournot": "envs.cournot",
     "DifferentiableGame": "envs.differentiable",
+    "Driving": "envs.driving",
     "Environment": "envs.environment",
     "MatrixGame": "envs.matrix_game",
     "StagHuntGrid": "envs.stag_hunt_grid",

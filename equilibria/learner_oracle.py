@@ -1,4 +1,4 @@
-"""Any learner as an oracle: it learns against policies drawn from the others' populations, if need be averse to risk."""
+"""Any learner as an oracle: it learns against policies drawn from the others' populations, averse to risk or not."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ __all__ = ["LearnerOracle"]
 class LearnerOracle(Oracle):
     """Learns a response: before every update profiles of the others are drawn, each plays some episodes.
 
-    A measure of risk ρ is maximised by weights: episodes against profile j count ∂ρ / ∂z_j / p_j times, where z_j is the
-    running mean return against j, and p_j its probability. For E - γ Var that is 1 - 2 γ (z_j - Σ p z), the gradient of
-    the mean less γ times the variance that the *others* cause.
+    A measure of risk ρ is maximised by weights: episodes against profile j count ∂ρ / ∂z_j / p_j times, where z_j is
+    the running mean return against j, and p_j its probability. For E - γ Var that is 1 - 2 γ (z_j - Σ p z), the
+    gradient of the mean less γ times the variance that the *others* cause. Learners that normalise advantages in small
+    minibatches, or clip gradients, make too little of what is rare and bad: `normalize=False` and a large
+    `max_grad_norm` do not.
 
     Source: weights: Slumbers et al. 2023, arXiv 2205.15434 (reconstructed); uncertain "steps": Zhang, Liu and Whiteson
     2020 (MVPI), arXiv 2004.10888.

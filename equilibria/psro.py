@@ -194,7 +194,7 @@ def _iterate(psro: Psro, arena: Any, progress: Progress, seeds: Sequence[int]) -
     keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), progress.iteration + 1))(
         np.asarray(seeds, np.uint32)
     )
-    count, n = progress.profile.shape[:2]
+    count = len(progress.profile)
     targets, active = zip(*(_targets(psro, progress, seed) for seed in range(count)), strict=True)
     sizes = progress.games.sizes
     states, _ = _respond(psro.oracle, arena, progress.states, progress.populations, np.stack(targets), sizes, keys)
