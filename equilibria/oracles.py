@@ -19,7 +19,7 @@ from equilibria.risk import Neutral, Risk
 __all__ = ["BestResponse", "Oracle", "Target"]
 
 Target = Float[Array, "N K O"]
-"""For each of the first N players how likely it is that the own policy is k and the others' profile o, O = K^(n - 1)."""
+"""For each of the first N players how likely the own policy is k and the others' profile o, O = K^(n - 1)."""
 
 
 class Oracle(struct.PyTreeNode):

@@ -154,7 +154,7 @@ def start(psro: Psro, arena: Any, seeds: Sequence[int], capacity: int) -> Progre
         ValueError: as of `Psro.check`.
     """
     psro.check(arena, capacity)
-    with jax.enable_x64(psro.oracle.exact or bool(jax.config.jax_enable_x64)):
+    with jax.enable_x64(psro.oracle.exact or jnp.result_type(float) == jnp.float64):
         return _start(psro, _precise(psro, arena), seeds, capacity)
 
 
@@ -179,7 +179,7 @@ def iterate(psro: Psro, arena: Any, progress: Progress, seeds: Sequence[int]) ->
 
     A run that finds nothing new stays as it is.
     """
-    with jax.enable_x64(psro.oracle.exact or bool(jax.config.jax_enable_x64)):
+    with jax.enable_x64(psro.oracle.exact or jnp.result_type(float) == jnp.float64):
         return _iterate(psro, _precise(psro, arena), progress, seeds)
 
 
