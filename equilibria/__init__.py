@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CATALOGUE",
     "FAMILIES",
+    "MEASURES",
     "REGISTRY",
     "Fit",
     "NormalForm",
@@ -53,6 +54,7 @@ def _solver(module: str, name: str, **recipe: Any) -> Recipe:
     return Recipe(f"equilibria.solvers.{module}:{name}", **recipe)
 
 
+EXACT = {"tremble": 0.0, "trembles": "constraint", "method": "path", "temperature": 0.0}
 NASH = (
     "Nash equilibrium, at the end of the logit path; any number of players.",
     "McKelvey and Palfrey 1995; Turocy 2005, Games and Economic Behavior 51",
@@ -65,7 +67,8 @@ RAE = (
 REGISTRY = Registry(
     "solver",
     {
-        "nash": _risk_averse("Neutral", about=NASH, fixed={"tremble": 0.0, "trembles": "constraint", "method": "path"}),
+        "uniform": _solver("uniform", "Uniform"),
+        "nash": _risk_averse("Neutral", about=NASH, fixed=EXACT),
         "annealed": _solver("annealed", "Annealed"),
         "pure": _solver("pure", "Pure"),
         "support_enumeration": _solver("support_enumeration", "SupportEnumeration", tags=("2 players",)),
@@ -134,6 +137,20 @@ REGISTRY = Registry(
         "strategically_robust": _risk_averse("beliefs:Robust"),
     },
 )
+
+MEASURES = Registry(
+    "measure",
+    {
+        "neutral": Recipe("equilibria.risk:Neutral"),
+        "mean_variance": Recipe("equilibria.risk:MeanVariance", fixed={"variance": "others"}),
+        "cvar": Recipe("equilibria.risk:ConditionalValueAtRisk"),
+        "entropic": Recipe("equilibria.beliefs:Entropic"),
+        "semideviation": Recipe("equilibria.risk:Semideviation"),
+        "lower_partial_moment": Recipe("equilibria.risk:LowerPartialMoment"),
+        "worst_case": Recipe("equilibria.beliefs:WorstCase"),
+    },
+)
+"""What an oracle maximises."""
 
 
 def names() -> list[str]:

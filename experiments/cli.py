@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from envs.registry import Registry, did_you_mean
 from experiments.commands import crossplay_arguments, evaluate_arguments, render_arguments, reproduce_arguments
 from experiments.config import FaultError, UserError, parse
+from experiments.psro_arguments import psro_arguments
 from experiments.solve_arguments import solve_arguments
 
 if TYPE_CHECKING:
@@ -94,6 +95,14 @@ def _solve(args: list[str]) -> int:
     return solve(asked, _console())
 
 
+def _psro(args: list[str]) -> int:
+    asked = psro_arguments(args)
+    _prepare_jax()
+    from experiments.psro import psro  # imports JAX
+
+    return psro(asked, _written(["psro", *args]), _console())
+
+
 def _list(args: list[str]) -> int:
     import envs
     import equilibria
@@ -105,6 +114,7 @@ def _list(args: list[str]) -> int:
         "environments (--env)": envs.REGISTRY,
         "learners (--learners)": shaping.REGISTRY,
         "solvers (solve --solver)": equilibria.REGISTRY,
+        "measures of risk (psro --measure)": equilibria.MEASURES,
     }
     for title, registry in kinds.items():
         _print_registry(title, registry)
@@ -169,6 +179,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "list": _list,
     "solve": _solve,
+    "psro": _psro,
     "evaluate": _evaluate,
     "crossplay": _crossplay,
     "render": _render,

@@ -32,6 +32,7 @@ __all__ = [
     "UserError",
     "build_environment",
     "build_learners",
+    "given_flags",
     "parse",
     "read_yaml",
     "resolve",
@@ -165,7 +166,7 @@ def parse(args: Sequence[str]) -> tuple[Run, str | None]:
     control.add_argument("--config", action="append", default=[])
     control.add_argument("--resume")
     known, rest = control.parse_known_args(list(args))
-    given = _given_flags(rest)
+    given = given_flags(rest)
     if known.resume is not None:
         known.config = [_resumed_config(known.resume, [*given, *(["config"] if known.config else [])])]
     from_files: dict[str, str] = {}
@@ -185,7 +186,7 @@ def resolve(
         UserError: a mistake in the flags, a file or a value.
         SystemExit: `--help` (0), or a flag whose value is not of its type (2).
     """
-    given = _given_flags(args)
+    given = given_flags(args)
     groups = _groups(command, {**from_files, **given})
     _check_flags(groups, given, from_files, files)
     seated = [key for key in from_files if "." not in key or key.split(".")[0] in groups]
@@ -363,7 +364,7 @@ def _tags(name: str) -> tuple[str, ...]:
     return () if name.startswith(CHECKPOINT) else shaping.REGISTRY.tags(name)
 
 
-def _given_flags(args: Sequence[str]) -> dict[str, str | None]:
+def given_flags(args: Sequence[str]) -> dict[str, str | None]:
     """Flag → value as written, of all flags on a command line; the last one wins."""
     given: dict[str, str | None] = {}
     for place, arg in enumerate(args):

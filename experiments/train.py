@@ -24,7 +24,7 @@ from experiments.run_directory import RunDirectory
 from experiments.sides import Side, build_sides
 from experiments.tracking import Tracker
 
-__all__ = ["train"]
+__all__ = ["Clock", "signals", "train"]
 
 CHECKPOINT_EVERY_S = 30.0
 STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -81,7 +81,7 @@ def train(run: Run, resume: str | None, command: str, console: Console) -> int:
             return _finished(run, resume, done, console)
     with (
         directory.locked(),
-        _signals(clock, console),
+        signals(clock, console),
         Tracker(run.wandb, directory, to_flags(run), fresh=resume is None) as tracker,
     ):
         _start(run, sides, clock, console)
@@ -200,7 +200,7 @@ def _report(run: Run, sides: Sides, step: int, directory: RunDirectory, clock: C
 
 
 @contextmanager
-def _signals(clock: Clock, console: Console) -> Iterator[None]:
+def signals(clock: Clock, console: Console) -> Iterator[None]:
     """Within it, the first signal asks the loop to stop after its chunk, the second stops at once."""
 
     def handle(number: int, _: Any) -> None:

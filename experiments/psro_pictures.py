@@ -1,0 +1,140 @@
+"""Figures of populations: the game between them, mixtures over iterations, and mean against risk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from equilibria.psro import Progress
+
+__all__ = ["draw"]
+
+POLICY, MIXTURE = "#0072B2", "#D55E00"
+
+
+def draw(folder: Path, title: str, progress: Progress, lines: list[dict[str, Any]]) -> None:
+    """Draw `game.png`, `mixtures.png` and `risk.png`, of the first seed, and `curves.png`, of all.
+
+    Args:
+        folder: to draw into.
+        title: of the game.
+        progress: where the run has come to.
+        lines: of `metrics.jsonl`.
+    """
+    _game(folder / "game.png", title, progress)
+    _mixtures(folder / "mixtures.png", title, progress)
+    _risk(folder / "risk.png", title, progress)
+    if lines:
+        _curves(folder / "curves.png", title, lines)
+
+
+def _against(progress: Progress, player: int) -> tuple[np.ndarray, np.ndarray]:
+    """What each policy of `player` earns, `[size, O]`, and how likely the others' profiles are, `[O]`; first seed."""
+    profile, mean = progress.profile[0], progress.games.mean[0, player]
+    n = len(profile)
+    order = [(player + k) % n for k in range(n)]
+    chance = np.ones(1)
+    for other in order[1:]:
+        chance = np.multiply.outer(chance, profile[other]).ravel()
+    table = mean.transpose(order).reshape(mean.shape[0], -1)
+    return table[: progress.games.sizes[0, player]], chance
+
+
+def _game(path: Path, title: str, progress: Progress) -> None:
+    """What policies of player 0 earn against those of player 1, while all others play their mixtures."""
+    from matplotlib.figure import Figure
+
+    sizes, mean = progress.games.sizes[0], progress.games.mean[0, 0]
+    for player in range(len(sizes) - 1, 1, -1):
+        mean = mean @ progress.profile[0, player]
+    shown = mean[: sizes[0], : sizes[1]]
+    figure = Figure(figsize=(1.6 + 0.42 * max(8, sizes[1]), 1.4 + 0.36 * max(6, sizes[0])), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(shown, cmap="cividis", aspect="auto")
+    if shown.size <= 400:
+        for (row, column), value in np.ndenumerate(shown):
+            bright = np.dot(image.to_rgba(value)[:3], (0.2126, 0.7152, 0.0722)) > 0.5
+            axes.text(column, row, f"{value:.3g}", ha="center", va="center", fontsize=7, color="k" if bright else "w")
+    axes.set_xticks(range(sizes[1]))
+    axes.set_yticks(range(sizes[0]))
+    axes.set_xlabel("policy of player 1" + (", all others at their mixtures" if len(sizes) > 2 else ""))
+    axes.set_ylabel("policy of player 0")
+    axes.set_title(f"{title}: mean return of player 0", loc="left", fontsize=11)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.colorbar(image, ax=axes, fraction=0.04).outline.set_visible(False)
+    figure.savefig(path, dpi=130)
+
+
+def _mixtures(path: Path, title: str, progress: Progress) -> None:
+    """The final mixtures."""
+    from matplotlib.figure import Figure
+
+    sizes = progress.games.sizes[0]
+    figure = Figure(figsize=(7, 1.0 + 1.5 * len(sizes)), layout="constrained")
+    panels = figure.subplots(len(sizes), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for player, panel in enumerate(panels):
+        panel.bar(range(sizes[player]), progress.profile[0, player, : sizes[player]], color=POLICY)
+        panel.set_ylabel(f"player {player}")
+        panel.set_ylim(0, 1)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_title(f"{title}: mixtures after {progress.iteration} iterations", loc="left", fontsize=11)
+    panels[-1].set_xlabel("policy, in the order in which it was found")
+    figure.savefig(path, dpi=130)
+
+
+def _risk(path: Path, title: str, progress: Progress) -> None:
+    """Mean of every policy against the others' mixtures, over the standard deviation that these cause."""
+    from matplotlib.figure import Figure
+
+    count = len(progress.profile[0])
+    shown = min(count, 4)
+    figure = Figure(figsize=(3.6 * shown, 3.4), layout="constrained")
+    for player, panel in enumerate(figure.subplots(1, shown, squeeze=False)[0]):
+        table, chance = _against(progress, player)
+        own = progress.profile[0, player, : len(table)]
+        mean = table @ chance
+        spread = np.sqrt(np.maximum((table - mean[:, None]) ** 2 @ chance, 0.0))
+        panel.scatter(spread, mean, s=18 + 200 * own, color=POLICY, alpha=0.6, linewidths=0, label="policies")
+        mixed = own @ table
+        middle = mixed @ chance
+        deviation = np.sqrt(max(((mixed - middle) ** 2) @ chance, 0.0))
+        panel.plot(deviation, middle, "*", color=MIXTURE, markersize=13, label="mixture")
+        panel.set_title(f"player {player}", loc="left", fontsize=10)
+        panel.set_xlabel("standard deviation that the others cause")
+        panel.spines[["top", "right"]].set_visible(False)
+        if player == 0:
+            panel.set_ylabel("mean return")
+            panel.legend(frameon=False, fontsize=8)
+    figure.suptitle(f"{title}: mean against risk; size: share of the mixture", x=0.01, ha="left", fontsize=11)
+    figure.savefig(path, dpi=130)
+
+
+def _curves(path: Path, title: str, lines: list[dict[str, Any]]) -> None:
+    """Gap and NashConv, and values, over iterations; every seed."""
+    from matplotlib.figure import Figure
+
+    steps = [line["step"] for line in lines]
+    read = lambda name: np.array([line[name] for line in lines], float)  # noqa: E731
+    figure = Figure(figsize=(9.5, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, label, colour in (("gap", "gain by the new policies", POLICY), ("nash_conv", "NashConv", MIXTURE)):
+        values = read(name)  # [iterations, S]
+        if np.isfinite(values).any():
+            left.plot(steps, values, color=colour, linewidth=0.6, alpha=0.35)
+            left.plot(steps, np.median(values, axis=1), color=colour, linewidth=2, label=label)
+    left.set_ylabel("sum over players")
+    left.legend(frameon=False, fontsize=8)
+    value = read("value")  # [iterations, S, n]
+    for player in range(value.shape[2]):
+        right.plot(steps, np.median(value[:, :, player], axis=1), linewidth=2, label=f"player {player}")
+    right.set_ylabel("value of the mixtures")
+    right.legend(frameon=False, fontsize=8)
+    for panel in (left, right):
+        panel.set_xlabel("iteration")
+        panel.spines[["top", "right"]].set_visible(False)
+    seeds = value.shape[1]
+    figure.suptitle(f"{title}; thick: median of {seeds} seed{'s' if seeds > 1 else ''}", x=0.01, ha="left", fontsize=11)
+    figure.savefig(path, dpi=130)
