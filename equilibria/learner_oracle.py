@@ -89,7 +89,7 @@ class LearnerOracle(Oracle):
 
     def respond(
         self, arena: Environment, states: Any, populations: Any, target: Target, sizes: Int[Array, " n"], key: Any
-    ) -> tuple[Any, dict[str, Float[Array, " n"]]]:
+    ) -> tuple[Any, dict[str, Float[Array, " N"]]]:
         """States after so many updates; `gain` is not known, `return` the running mean against the target."""
         n, asked = arena.num_players, len(target)
         match = self._match(arena)
@@ -235,7 +235,7 @@ def _draw(key: Key[Array, ""], chance: Float[Array, " O"], count: int) -> Int[Ar
     Evenly spaced on the cumulative distribution, so that rare profiles are not in some batches and missing in others:
     learners that normalise advantages or clip gradients batch by batch would make less of them.
     """
-    places = (jnp.arange(count) + jax.random.uniform(key)) / count
+    places = (jnp.arange(count, dtype=chance.dtype) + jax.random.uniform(key, dtype=chance.dtype)) / count
     return jnp.searchsorted(jnp.cumsum(chance) / chance.sum(), places, side="right").clip(0, chance.size - 1)
 
 

@@ -46,7 +46,7 @@ class Oracle(struct.PyTreeNode):
 
     def respond(
         self, arena: Any, states: Any, populations: Any, target: Target, sizes: Int[Array, " n"], key: Key[Array, ""]
-    ) -> tuple[Any, dict[str, Float[Array, " n"]]]:
+    ) -> tuple[Any, dict[str, Float[Array, " N"]]]:
         """Responses of the first players, as many as there are targets, as states, and metrics; consumes `key`."""
         raise NotImplementedError
 
@@ -100,19 +100,19 @@ class BestResponse(Oracle):
         best = jnp.argmax(jnp.where(arena.mask, drawn, -1.0), axis=1)
         return jax.nn.one_hot(best, arena.num_actions, dtype=arena.payoffs.dtype)
 
-    def policies(self, arena: NormalForm, states: Float[Array, "n A"]) -> Float[Array, "n A"]:
+    def policies(self, arena: NormalForm, states: Float[Array, "N A"]) -> Float[Array, "N A"]:
         """The strategies."""
         return states
 
     def respond(
         self,
         arena: NormalForm,
-        states: Float[Array, "n A"],
+        states: Float[Array, "N A"],
         populations: Float[Array, "n K A"],
         target: Target,
         sizes: Int[Array, " n"],
         key: Key[Array, ""],
-    ) -> tuple[Float[Array, "n A"], dict[str, Float[Array, " n"]]]:
+    ) -> tuple[Float[Array, "N A"], dict[str, Float[Array, " N"]]]:
         """The best strategies; `gain` is what they earn above the target's own policies, in the measure of risk."""
         asked, n = len(target), arena.num_players
         target = jnp.concatenate([target, jnp.broadcast_to(target[:1], (n - asked, *target.shape[1:]))])
@@ -125,12 +125,12 @@ class BestResponse(Oracle):
             better = seen.outcomes[:, None] > own[:, :, None] + slack  # [n, K, A, O]
             scores = jnp.einsum("ikao,iko->ia", better.astype(own.dtype), target)
         else:
-            every = jax.vmap(lambda row: seen.utility_at(jnp.broadcast_to(row, arena.mask.shape), chance), out_axes=1)
+            every = jax.vmap(lambda row: seen.utility_at(jnp.tile(row[None], (n, 1)), chance), out_axes=1)
             scores = every(eye)
         spread = jax.vmap(_cardinality)(populations, jnp.moveaxis(seen.outcomes, 2, 1), self._rows(sizes, populations))
         scores = scores + self.diversity * arena.scale() * spread
-        taken = jnp.abs(populations[:, :, None] - eye).max(axis=3) < 1e-9  # [n, K, A]
-        scores = scores - 1e-9 * arena.scale() * taken.any(axis=1)  # of equals one that is new
+        taken = jnp.abs(populations[:, :, None] - eye[None, None]).max(axis=3) < 1e-9  # [n, K, A]
+        scores = jnp.where(taken.any(axis=1), scores - 1e-9 * arena.scale(), scores)  # of equals one that is new
         pure = eye[jnp.argmax(jnp.where(arena.mask, scores, -jnp.inf), axis=1)]
         reply = pure
         plain = not isinstance(self.measure, Neutral) and self.wants == "payoff"
@@ -165,7 +165,7 @@ class BestResponse(Oracle):
 
     def _rows(self, sizes: Int[Array, " n"], populations: Any) -> Bool[Array, "n K"]:
         """Which policies exist."""
-        return jnp.arange(populations.shape[1]) < sizes[:, None]
+        return jnp.arange(populations.shape[1], dtype=jnp.int32)[None] < sizes[:, None].astype(jnp.int32)
 
 
 def _pairs(one: Array, two: Array) -> Array:
