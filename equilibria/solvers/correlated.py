@@ -15,7 +15,7 @@ from equilibria.game import NormalForm
 from equilibria.solution import Solution, certified
 from equilibria.solver import Solver
 
-__all__ = ["Correlated"]
+__all__ = ["Correlated", "most_entropy"]
 
 
 class Correlated(Solver):
@@ -123,6 +123,11 @@ def _smooth(gains: csr_matrix, objective: str) -> np.ndarray:
         lambda own: dual(own)[:2], np.zeros(constraints), jac=True, bounds=bounds, method="L-BFGS-B", options=options
     )
     return dual(best.x)[2]
+
+
+def most_entropy(table: np.ndarray) -> np.ndarray:
+    """The distribution p `[K]` of most entropy with `table @ p <= 0`, where `table` is `[C, K]` and there is one."""
+    return _smooth(csr_matrix(table), "entropy")
 
 
 def _shape(matrix: Any) -> tuple[int, int]:

@@ -1,0 +1,146 @@
+"""Ratings of entrants who meet in pairs, and how far from transitive what they do to each other is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from equilibria.game import normal_form
+from equilibria.solvers.correlated import most_entropy
+from equilibria.solvers.zero_sum import ZeroSum
+
+__all__ = ["Matches", "bradley_terry", "cyclic_share", "elo", "intervals", "nash_averaging", "swiss_pairs"]
+
+ELO = 400.0 / math.log(10.0)
+"""Points of Elo for a unit of log odds."""
+PRIOR = 0.1
+"""Drawn matches that everybody is taken to have played against everybody else, so that ratings stay finite."""
+
+
+class Matches(NamedTuple):
+    """Results of M matches, in the order in which they were played.
+
+    Attributes:
+        first: `[M]`, numbers of entrants.
+        second: `[M]`, of those they met.
+        score: `[M]`, of the first: 1 won, 0 lost, between them in proportion.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    score: np.ndarray
+
+    def wins(self, entrants: int) -> np.ndarray:
+        """`[K, K]`, how often each beat each."""
+        found = np.zeros((entrants, entrants))
+        np.add.at(found, (self.first, self.second), self.score)
+        np.add.at(found, (self.second, self.first), 1.0 - self.score)
+        return found
+
+    def of(self, rows: np.ndarray) -> Matches:
+        """Some of them."""
+        return Matches(self.first[rows], self.second[rows], self.score[rows])
+
+
+def elo(matches: Matches, entrants: int, step: float = 16.0) -> np.ndarray:
+    """Ratings `[K]` after one match after the other, 1500 being the mean.
+
+    Source: Elo 1978.
+    """
+    rating = np.zeros(entrants)
+    for first, second, score in zip(*matches, strict=True):
+        expected = 1.0 / (1.0 + np.exp((rating[second] - rating[first]) / ELO))
+        rating[first] += step * (score - expected)
+        rating[second] -= step * (score - expected)
+    return 1500.0 + rating
+
+
+def bradley_terry(wins: np.ndarray) -> np.ndarray:
+    """Ratings `[K]` on the scale of Elo, most likely given `wins` `[K, K]`, their mean 1500.
+
+    Source: Bradley and Terry 1952; by Newton's method.
+    """
+    size = len(wins)
+    wins = wins + PRIOR / 2 * (1 - np.eye(size))
+    games = wins + wins.T
+    rating = np.zeros(size)
+    for _ in range(100):
+        chance = 1.0 / (1.0 + np.exp(np.clip(rating[None] - rating[:, None], -500, 500)))
+        slope = (wins - games * chance).sum(axis=1)
+        weight = games * chance * (1 - chance)
+        curve = np.diag(weight.sum(axis=1)) - weight
+        step = np.linalg.solve(curve + np.ones((size, size)) / size, slope)
+        rating = rating + np.clip(step, -2.0, 2.0)
+        if np.abs(step).max() < 1e-10:
+            break
+    return 1500.0 + ELO * (rating - rating.mean())
+
+
+def intervals(matches: Matches, entrants: int, draws: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Ends `[K]` of 95 % bootstrap intervals of `bradley_terry`, over matches."""
+    rng = np.random.default_rng(seed)
+    count = len(matches.score)
+    rows = rng.integers(0, count, (draws, count))
+    found = np.stack([bradley_terry(matches.of(own).wins(entrants)) for own in rows])
+    low, high = np.quantile(found, (0.025, 0.975), axis=0)
+    return low, high
+
+
+def nash_averaging(advantage: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The equilibrium mixture `[K]` of highest entropy of the game in which `advantage[i, j]` is what i has over j.
+
+    And how much each entrant has over that mixture, 0 at most: how far it is from being worth while.
+
+    Source: Balduzzi et al. 2018, arXiv 1806.02643.
+
+    Args:
+        advantage: `[K, K]`, antisymmetric.
+
+    Raises:
+        ValueError: it is not antisymmetric.
+    """
+    table = np.asarray(advantage, np.float64)
+    scale = np.abs(table).max() or 1.0
+    if np.abs(table + table.T).max() > 1e-9 * scale:
+        raise ValueError("advantage: expected an antisymmetric matrix, what i has over j less what j has over i")
+    mixture = most_entropy(table / scale)
+    if (table @ mixture).max() > 1e-6 * scale:
+        mixture = np.asarray(ZeroSum().solve(normal_form(np.stack([table, -table]))).profile[0], np.float64)
+    return mixture, table @ mixture
+
+
+def cyclic_share(advantage: np.ndarray) -> float:
+    """How much of the squared `advantage` `[K, K]`, antisymmetric, no ratings explain: 0 transitive, 1 a pure cycle.
+
+    The least-squares ratings are row means; what is left of the differences between them is the curl.
+
+    Source: Jiang, Lim, Yao and Ye 2011 (HodgeRank), arXiv 0811.1067.
+    """
+    rating = advantage.mean(axis=1)
+    left = advantage - (rating[:, None] - rating[None])
+    total = float((advantage**2).sum())
+    return float((left**2).sum() / total) if total > 0 else 0.0
+
+
+def swiss_pairs(rating: Sequence[float] | np.ndarray, met: np.ndarray) -> list[tuple[int, int]]:
+    """Who meets next: neighbours in `rating` `[K]` who have met least; with an odd number one is left out.
+
+    Matches between equals inform most, so that about K log K of them do for K² / 2.
+
+    Source: Xu et al. 2025, arXiv 2502.14074 (Swim).
+
+    Args:
+        rating: `[K]`.
+        met: `[K, K]`, how often each pair has met.
+    """
+    order = [int(k) for k in np.argsort(-np.asarray(rating), kind="stable")]
+    pairs = []
+    while len(order) > 1:
+        own = order.pop(0)
+        other = min(order, key=lambda k: (met[own, k], order.index(k)))
+        order.remove(other)
+        pairs.append((min(own, other), max(own, other)))
+    return sorted(pairs)
