@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from envs.registry import Registry, did_you_mean
 from experiments.commands import crossplay_arguments, evaluate_arguments, render_arguments, reproduce_arguments
 from experiments.config import FaultError, UserError, parse
+from experiments.league_arguments import league_arguments
 from experiments.psro_arguments import psro_arguments
 from experiments.solve_arguments import solve_arguments
 
@@ -103,6 +104,14 @@ def _psro(args: list[str]) -> int:
     return psro(asked, _written(["psro", *args]), _console())
 
 
+def _league(args: list[str]) -> int:
+    asked = league_arguments(args)
+    _prepare_jax()
+    from experiments.league import league  # imports JAX
+
+    return league(asked, _written(["league", *args]), _console())
+
+
 def _list(args: list[str]) -> int:
     import envs
     import equilibria
@@ -180,6 +189,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "list": _list,
     "solve": _solve,
     "psro": _psro,
+    "league": _league,
     "evaluate": _evaluate,
     "crossplay": _crossplay,
     "render": _render,

@@ -1,5 +1,7 @@
 """Populations, oracles, and the variants of PSRO, each of which must do what plain PSRO does not."""
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -146,7 +148,7 @@ def test_double_oracle_solves_zero_sum_games(arena):
 def test_bounds_are_exact_where_responses_are_best():
     arena = random_zero_sum(2, 8)
     _, records = grow(exact(), arena, 6)
-    for before, after in zip(records, records[1:], strict=False):
+    for before, after in pairwise(records):
         np.testing.assert_allclose(after.gap, before.nash_conv, atol=1e-9)
 
 

@@ -1,0 +1,140 @@
+"""What `run.py league` is asked for. Imports no numerics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import equilibria
+from envs.registry import Parameter, did_you_mean
+from experiments.config import TRAIN, Command, Run, UserError, given_flags, read_yaml, resolve
+
+__all__ = ["SAMPLED", "Contest", "league_arguments"]
+
+LEAGUE = """Which learner would a rational, perhaps risk-averse player deploy?
+
+Every profile of the entrants --learners (names, or checkpoint:DIR#seat, by commas) plays --env for --steps training
+steps and --seeds seeds. What a learner earns, over the whole of learning or at the end, is a payoff of the game whose
+strategies are the entrants; any solver solves it, and entrants are rated: Bradley-Terry with bootstrap intervals, Elo,
+Nash averaging, alpha-rank, and how much of all that is cyclic, so that no ratings tell it. Beside entrants without
+exact values naive, lola and pola are reinforce, lola_dice and pola_dice. With --matchmaking swiss pairs meet in Swiss
+rounds, neighbours first, and only ratings are made; of games of two players. --resume goes on.
+
+Examples: python run.py league --env ipd2 --learners naive,lola,tit_for_tat,always_defect --solver nash
+          python run.py league --env ipd --players 3 --learners ppo,tit_for_tat,always_defect --solver rae --risk 0.1"""
+
+OWN = {
+    "solver": Parameter("solver", "str", "nash", "of the game between entrants."),
+    "payoff": Parameter(
+        "payoff",
+        "Literal['whole', 'final']",
+        "whole",
+        "what counts: the mean reward over the whole of learning, or its end.",
+    ),
+    "matchmaking": Parameter(
+        "matchmaking", "Literal['round_robin', 'swiss']", "round_robin", "every profile, or pairs in Swiss rounds."
+    ),
+    "rounds": Parameter("rounds", "int | None", None, "Swiss rounds; log2 of the number of entrants and two more."),
+    "looks": Parameter("looks", "int", 10, "evaluations over the whole of learning, evenly spaced."),
+    "resume": Parameter("resume", "str | None", None, "go on in this directory: what has been played is kept."),
+}
+SAMPLED = {"naive": "reinforce", "lola": "lola_dice", "pola": "pola_dice"}
+"""Who stands for learners on exact values where an entrant has none."""
+FLAGS = ("env", "players", "learners", "seeds", "seed", "steps", "batch", "episodes", "rivals", "rival_start", "out")
+DEFAULTS: dict[str, Any] = {"env": "ipd2", "learners": "naive,lola,tit_for_tat,always_defect", "seeds": 8}
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What is to be played.
+
+    Attributes:
+        run: environment, entrants' hyper-parameters, steps and seeds.
+        entrants: names.
+        solver: name.
+        options: of the solver.
+        payoff: "whole" or "final".
+        swiss: whether pairs meet in Swiss rounds.
+        rounds: of them; None to leave it to the number of entrants.
+        looks: evaluations over the whole of learning.
+        resume: directory to go on in, or None.
+    """
+
+    run: Run
+    entrants: tuple[str, ...]
+    solver: str
+    options: dict[str, Any]
+    payoff: str
+    swiss: bool
+    rounds: int | None
+    looks: int
+    resume: str | None
+
+
+def league_arguments(args: Sequence[str]) -> Contest:
+    """What to play, from the command line.
+
+    Raises:
+        UserError: a mistake in the arguments.
+        SystemExit: `--help` (0), or a flag whose value is not of its type (2).
+    """
+    if args and not args[0].startswith("-"):
+        raise UserError(f"league takes flags only, found {args[0]!r}; did you mean --learners {args[0]}?")
+    given = given_flags(args)
+    from_files: dict[str, str] = {}
+    if resume := given.get("resume"):
+        path = Path(resume) / "config.yaml"
+        if not path.is_file():
+            raise UserError(f"--resume {resume}: holds no league; expected a directory with a config.yaml")
+        for flag in given:
+            if flag not in ("resume", "help", "solver", "payoff", *_solver_flags(given.get("solver"))):
+                raise UserError(f"--{flag} with --resume: what was played stays; expected --solver or --payoff")
+        from_files = read_yaml(str(path))
+    name = given.get("solver") or from_files.get("solver") or str(OWN["solver"].default)
+    flags = {flag: replace(TRAIN.flags[flag], default=DEFAULTS.get(flag, TRAIN.flags[flag].default)) for flag in FLAGS}
+    flags["learners"] = replace(flags["learners"], help="the entrants, by commas.")
+    flags["out"] = replace(flags["out"], help="directory to write to; a new one below runs/ if not given.")
+    options = _solver_flags(name)
+    flags |= OWN | {flag: own for flag, own in options.items() if flag not in ("steps",)}
+    entrants = [
+        part.strip()
+        for part in str(given.get("learners") or from_files.get("learners") or flags["learners"].default).split(",")
+    ]
+    names = tuple(dict.fromkeys(own for own in entrants if not own.startswith("checkpoint:")))
+    names += tuple(SAMPLED[own] for own in names if own in SAMPLED and SAMPLED[own] not in names)
+    command = Command("python run.py league", LEAGUE, flags, {"baseline": "none"}, names)
+    kept = {flag: value for flag, value in from_files.items() if flag not in given}
+    run, own = resolve(command, list(args), kept, f"{resume}/config.yaml" if resume else "")
+    if len(set(entrants)) != len(entrants) or len(entrants) < 2:
+        raise UserError(f"--learners {run.learners}: expected two or more entrants, each once")
+    if own["rounds"] is not None and own["rounds"] < 1:
+        raise UserError(f"--rounds {own['rounds']}: expected 1 or more")
+    if not 1 <= own["looks"] <= run.steps:
+        raise UserError(f"--looks {own['looks']}: expected a whole number from 1 to the {run.steps} steps")
+    chosen = {flag: _plain(own[flag]) for flag in options if flag in own}
+    return Contest(
+        run,
+        tuple(entrants),
+        own["solver"],
+        chosen,
+        own["payoff"],
+        own["matchmaking"] == "swiss",
+        own["rounds"],
+        own["looks"],
+        resume,
+    )
+
+
+def _solver_flags(name: str | None) -> dict[str, Parameter]:
+    if name is None:
+        return {}
+    if name not in equilibria.names():
+        raise UserError(f"unknown solver {name!r}{did_you_mean(name, equilibria.names())}")
+    return equilibria.REGISTRY.parameters(name)
+
+
+def _plain(value: Any) -> Any:
+    """A tuple of one number as the number."""
+    return value[0] if isinstance(value, tuple) and len(value) == 1 else value
