@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from envs.driving import Driving
     from envs.environment import Environment, TimeStep
     from envs.matrix_game import MatrixGame
+    from envs.scene import Scene, Shape
     from envs.stag_hunt_grid import StagHuntGrid
     from envs.symmetric_game import SymmetricGame
 
@@ -30,6 +31,8 @@ __all__ = [
     "Driving",
     "Environment",
     "MatrixGame",
+    "Scene",
+    "Shape",
     "StagHuntGrid",
     "SymmetricGame",
     "TimeStep",
@@ -114,6 +117,8 @@ _LAZY = {
     "Driving": "envs.driving",
     "Environment": "envs.environment",
     "MatrixGame": "envs.matrix_game",
+    "Scene": "envs.scene",
+    "Shape": "envs.scene",
     "StagHuntGrid": "envs.stag_hunt_grid",
     "SymmetricGame": "envs.symmetric_game",
     "TimeStep": "envs.environment",

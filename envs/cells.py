@@ -1,16 +1,21 @@
-"""Boards of cells, numbered row * width + column: uniform draws from a random word, free cells, boards as text."""
+"""Boards of cells, numbered row * width + column: uniform draws from a random word, free cells, boards to look at."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, UInt32
 
-__all__ = ["ABSENT", "board_text", "draw", "free_cell"]
+from envs.scene import Scene, Shape
+
+__all__ = ["ABSENT", "board_scene", "board_text", "draw", "free_cell"]
 
 ABSENT = -1  # the cell of what is not on the board
+FLOOR, LINE = "#F2F2F2", "#C8C8C8"
 
 
 def draw(
@@ -46,3 +51,26 @@ def board_text(pieces: Iterable[tuple[str, int]], height: int, width: int) -> st
     size = max(map(len, cells))
     rows = np.array([(cell or ".").ljust(size) for cell in cells]).reshape(height, width)
     return "\n".join(" ".join(row).rstrip() for row in rows)
+
+
+def board_scene(pieces: Iterable[tuple[Shape, int]], height: int, width: int, about: str) -> Scene:
+    """The board, a cell 1 wide and high, with each piece in its cell; row 0 is on top.
+
+    Pieces are given with their size where they are alone and are placed here; those that share a cell are smaller.
+    """
+    cells: dict[int, list[Shape]] = {}
+    for piece, cell in pieces:
+        if cell != ABSENT:
+            cells.setdefault(cell, []).append(piece)
+    shapes = [Shape("rectangle", width / 2, height / 2, width, height, FLOOR)]
+    shapes += [Shape("rectangle", x, height / 2, 0.02, height, LINE) for x in range(width + 1)]
+    shapes += [Shape("rectangle", width / 2, y, width, 0.02, LINE) for y in range(height + 1)]
+    for cell, inside in cells.items():
+        row, column = divmod(cell, width)
+        side = math.ceil(math.sqrt(len(inside)))  # pieces in a row of the cell
+        upper = (math.ceil(len(inside) / side) - 1) / 2  # rows of pieces above its middle
+        for place, piece in enumerate(inside):
+            x = column + (place % side + 0.5) / side
+            y = height - row - 0.5 + (upper - place // side) / side
+            shapes.append(replace(piece, x=x, y=y, width=piece.width / side, height=piece.height / side))
+    return Scene(float(width), float(height), tuple(shapes), about)

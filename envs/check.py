@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs.environment import Environment, TimeStep
+from envs.scene import Scene
 
 __all__ = ["check_env"]
 
@@ -18,7 +20,8 @@ def check_env(env: Environment, *, seed: int = 0, steps: int = 5) -> None:
 
     Checked: shapes and dtypes of what `reset` and `step` return, a state of stable structure, int32 counters,
     discrete observations inside their range, at least one legal action a player, no end before its time and truncation
-    exactly at the horizon, the same results under `jit` and under `vmap`, and the same results from the same key.
+    exactly at the horizon, a scene of numbers and colours if there is one, the same results under `jit` and under
+    `vmap`, and the same results from the same key.
 
     Args:
         env: the environment.
@@ -36,6 +39,7 @@ def check_env(env: Environment, *, seed: int = 0, steps: int = 5) -> None:
     both = jax.vmap(env.reset)(jnp.stack([key, key]))
     _assert_equal(jax.tree.map(lambda leaf: leaf[1], both), (state, obs), "reset differs under vmap")
     _check_counters(state)
+    _check_scene(env, state)
     done, time, timestep = False, 0, None
     for time in range(env.horizon):
         act_key, step_key = jax.random.split(jax.random.fold_in(key, time))
@@ -49,6 +53,7 @@ def check_env(env: Environment, *, seed: int = 0, steps: int = 5) -> None:
         if done:
             break
     assert timestep is not None
+    _check_scene(env, state)
     assert done, f"no end after the horizon of {env.horizon} steps"
     assert bool(timestep.terminated) or time + 1 == env.horizon, f"truncated at step {time + 1}, not at the horizon"
 
@@ -69,6 +74,15 @@ def _check_counters(state: Any) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         small = jnp.issubdtype(leaf.dtype, jnp.integer) and leaf.dtype.itemsize < 4
         assert not small, f"state{jax.tree_util.keystr(path)} is {leaf.dtype}: integers are int32, they must not wrap"
+
+
+def _check_scene(env: Environment, state: Any) -> None:
+    scene = env.draw(state)
+    assert scene is None or isinstance(scene, Scene), f"draw returns {type(scene).__name__}, expected a Scene or None"
+    for shape in scene.shapes if scene else ():
+        numbers = (shape.x, shape.y, shape.width, shape.height, shape.angle)
+        assert all(map(np.isfinite, numbers)), f"draw: {shape} is not finite"
+        assert re.fullmatch("#[0-9a-fA-F]{6}", shape.colour), f"draw: colour {shape.colour!r}, expected #rrggbb"
 
 
 def _check_timestep(env: Environment, timestep: TimeStep) -> None:

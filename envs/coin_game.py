@@ -10,8 +10,9 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
-from envs.cells import ABSENT, board_text, draw, free_cell
+from envs.cells import ABSENT, board_scene, board_text, draw, free_cell
 from envs.environment import Environment, TimeStep
+from envs.scene import PALETTE, Scene, Shape
 from envs.validation import require_choice, require_range
 
 __all__ = ["CoinGame", "CoinGameState"]
@@ -214,6 +215,15 @@ class CoinGame(Environment):
         lists = (("A", state.players), ("a", state.coins))
         pieces = [(chr(ord(a) + i), cell) for a, items in lists for i, cell in enumerate(np.asarray(items).tolist())]
         return board_text(pieces, self.height, self.width)
+
+    def draw(self, state: CoinGameState) -> Scene:
+        """The board: players are squares, coins are circles of the colour and with the number of their owner."""
+        colours = [(colour, str(i)) for i, colour in enumerate(PALETTE[: self.players])]
+        pieces = [Shape("circle", 0.0, 0.0, 0.5, 0.5, colour, text=text) for colour, text in colours]
+        pieces += [Shape("rectangle", 0.0, 0.0, 0.8, 0.8, colour, text=text) for colour, text in colours]
+        cells = np.concatenate([np.asarray(state.coins), np.asarray(state.players)])
+        about = "squares: players; circles: the coins of each"
+        return board_scene(zip(pieces, cells.tolist(), strict=True), self.height, self.width, about)
 
     def _move(self, players: Int[Array, " n"], actions: Int[Array, " n"]) -> Int[Array, " n"]:
         row, column = self._row_and_column(players)

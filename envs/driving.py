@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,6 +13,8 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from envs.environment import Environment, TimeStep
+from envs.road import Car, road_scene
+from envs.scene import PALETTE, Scene
 from envs.validation import require_range
 from envs.vehicles import LANE, LENGTH, bicycle, following, overlap
 
@@ -22,6 +25,7 @@ GEARS = 3  # target speeds
 IN_LANE = LANE / 2 + 1.0  # a car is ahead in a lane whose middle is no farther from its centre, metres
 DISTANCE = 200.0  # the unit of distance in observations, metres
 MAX_PLAYERS, MAX_SPEED, MAX_DISTANCE, MAX_PENALTY = 6, 40.0, 1e4, 1e6
+SLOW = "#D9D9D9"  # colour
 
 
 class Motion(NamedTuple):
@@ -270,6 +274,27 @@ class Driving(Environment):
             lane = lanes[int(oncoming[car] != (signs[car] > 0))]
             lane[column] = "*" if lane[column] not in ".|" else chr(ord("A" if car < n else "a") + car % n)
         return "\n".join(f"{arrow} {''.join(lane)}" for arrow, lane in zip("<>", lanes, strict=True))
+
+    def draw(self, state: DrivingState) -> Scene:
+        """The road from above, the first direction driving right; a window follows each learned car."""
+        n, motion = self.players, jax.tree.map(np.asarray, state.motion)
+        lateral, heading = (np.concatenate([own, np.zeros(n)]) for own in (motion.lateral, motion.heading))
+        cars = []
+        for car, sign in enumerate(self.directions.tolist()):
+            x, y = sign * float(motion.position[car]), sign * (float(lateral[car]) - LANE / 2)
+            angle = float(heading[car]) + (0.0 if sign > 0 else math.pi)
+            colour, label = (PALETTE[car], f"car {car}: {motion.speed[car]:.0f} m/s") if car < n else (SLOW, "")
+            cars.append(Car(x, y, angle, colour, str(car % n), label))
+        about = "coloured: learned cars; grey: the slow car of each"
+        return road_scene(cars, self._reach, about)
+
+    @property
+    def _reach(self) -> float:
+        """How far from the middle of the road a car can be, metres."""
+        a_side = (self.players + 1) // 2
+        start = self.farthest_oncoming / 2 + a_side * self.farthest_leader + (a_side - 1) * self.spacing
+        end = self.horizon * self.top_speed - self.nearest_oncoming / 2
+        return float(max(start, end))
 
     def _target_speed(self, gear: Int[Array, " n"]) -> Float[Array, " n"]:
         return self.slow_speed + (self.top_speed - self.slow_speed) * (gear.astype(jnp.float32) / (GEARS - 1))

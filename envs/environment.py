@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key, Num
 
+from envs.scene import Scene
+
 __all__ = ["Environment", "StepCount", "TimeStep"]
 
 
@@ -128,6 +130,10 @@ class Environment(struct.PyTreeNode):
     @property
     def cooperation(self) -> str | None:
         """Name of the entry of `statistics` that measures co-operation, from 0 to 1; None, by default, without one."""
+        return None
+
+    def draw(self, state: Any) -> Scene | None:
+        """What one state, on the host, looks like; None, by default, if it cannot be drawn."""
         return None
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
@@ -10,14 +11,16 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
-from envs.cells import board_text, draw, free_cell
+from envs.cells import board_scene, board_text, draw, free_cell
 from envs.environment import Environment, TimeStep
+from envs.scene import PALETTE, Scene, Shape
 from envs.validation import require_choice, require_range
 
 __all__ = ["StagHuntGrid", "StagHuntGridState"]
 
 RIGHT, LEFT, DOWN, UP, STAY = range(5)
 MAX_PLAYERS, MIN_SIZE, MAX_SIZE, MAX_PAYOFF = 4, 3, 32, 1e6
+STAG, PLANT = "#6B4423", "#7BB661"  # colours
 
 
 class StagHuntGridState(NamedTuple):
@@ -219,6 +222,15 @@ class StagHuntGrid(Environment):
         cells = np.concatenate([np.asarray(state.hunters), np.asarray(state.stag)[None], np.asarray(state.plants)])
         letters = "ABCD"[: self.players] + "S" + "p" * self.plants
         return board_text(zip(letters, cells.tolist(), strict=True), self.size, self.size)
+
+    def draw(self, state: StagHuntGridState) -> Scene:
+        """The board: hunters are numbered circles, the stag is a square with an S, plants are diamonds."""
+        cells = np.concatenate([np.asarray(state.plants), np.asarray(state.stag)[None], np.asarray(state.hunters)])
+        pieces = [Shape("rectangle", 0.0, 0.0, 0.35, 0.35, PLANT, math.pi / 4)] * self.plants
+        pieces += [Shape("rectangle", 0.0, 0.0, 0.7, 0.7, STAG, text="S")]
+        pieces += [Shape("circle", 0.0, 0.0, 0.7, 0.7, PALETTE[i], text=str(i)) for i in range(self.players)]
+        about = "circles: hunters; S: the stag; diamonds: plants"
+        return board_scene(zip(pieces, cells.tolist(), strict=True), self.size, self.size, about)
 
     def _move_stag(self, state: StagHuntGridState, word: UInt32[Array, ""]) -> Int[Array, ""]:
         """The cell of the stag after its move."""

@@ -52,13 +52,14 @@ directory.
 
 Example: python run.py crossplay runs/ipd-2-lolax2-1 runs/ipd-2-ppox2-1#1 tit_for_tat"""
 
-RENDER = """Draw a trained run: PNG files in its directory, or in --out.
+RENDER = """Draw a trained run: pictures in its directory, or in --out.
 
 DIR is a run directory. policies.png: what each policy does after every history, for learners on the exact objective.
 rewards.png: learning in the plane of the rewards of seat 0 and of the others, against the convex hull of what pure
 joint actions pay. field.png, for games of two parameters: the field of everybody's own gradients, and the trajectories
-of the run's learners and of other rules, with the same step sizes, from where the run's first seeds start. What cannot
-be drawn of a run is left out, and said.
+of the run's learners and of other rules, with the same step sizes, from where the run's first seeds start.
+episode.gif: an episode of what one training seed has learned, in matrix games the actions, up to step 500; episode.svg:
+some of its frames. What cannot be drawn of a run is left out, and said.
 
 Example: python run.py render runs/tandem-2-lolax2-1 --rules naive,sos"""
 
@@ -74,8 +75,10 @@ RENDER_FLAGS = (
     Parameter(
         "box", "float | None", None, "show parameters from -box to box; where most trajectories go if not given."
     ),
+    Parameter("episode_seed", "int", 0, "seed of the episode that is shown."),
+    Parameter("training_seed", "int | None", None, "seed of the run whose policies play it; the first if not given."),
 )
-MOST_STEPS, LARGEST_BOX = 10**5, 1e6
+MOST_STEPS, LARGEST_BOX, LAST_SEED = 10**5, 1e6, 2**30
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ class Rendering:
         rules: names of learners whose trajectories are drawn into a field.
         steps: length of those trajectories.
         box: half the side of the box that is shown, around 0; None to leave it to the trajectories.
+        episode_seed: of the episode that is shown.
+        training_seed: number of the seed of the run whose policies play it.
     """
 
     directory: Path
@@ -95,6 +100,8 @@ class Rendering:
     rules: tuple[str, ...]
     steps: int
     box: float | None
+    episode_seed: int
+    training_seed: int
 
 
 PAPERS = {
@@ -257,8 +264,15 @@ def render_arguments(args: Sequence[str]) -> Rendering:
         raise UserError(f"--steps {values['steps']}: expected a whole number from 1 to {MOST_STEPS}")
     if values["box"] is not None and not 0 < values["box"] <= LARGEST_BOX:
         raise UserError(f"--box {values['box']:g}: expected a number above 0, up to {LARGEST_BOX:g}")
-    _config(path, found[0])
-    return Rendering(path, Path(values["out"] or path), rules, values["steps"], values["box"])
+    if not 0 <= values["episode_seed"] <= LAST_SEED:
+        raise UserError(f"--episode_seed {values['episode_seed']}: expected a whole number from 0 to {LAST_SEED}")
+    run, _ = _config(path, found[0])
+    first, last = run.seed, run.seed + run.seeds - 1
+    seed = first if values["training_seed"] is None else values["training_seed"]
+    if not first <= seed <= last:
+        raise UserError(f"--training_seed {seed}: expected one of the run's seeds, {first} to {last}")
+    out = Path(values["out"] or path)
+    return Rendering(path, out, rules, values["steps"], values["box"], values["episode_seed"], seed)
 
 
 @dataclass(frozen=True)

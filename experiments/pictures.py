@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from envs.scene import PALETTE
 from experiments.figures import COLOURS
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Field", "Policy", "Rewards", "draw_field", "draw_policies", "draw_rewards", "until_out"]
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")  # Okabe-Ito
 GREY = "0.55"
 START: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "markersize": 4.5}
 SIDES = {"learners": "o", "baseline": "s"}

@@ -1,9 +1,10 @@
-"""Pictures of a trained run: its policies, its learning in the plane of rewards, and the field of a small game."""
+"""Pictures of a trained run: its policies, its learning in the plane of rewards, the field of a game, an episode."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import shaping
 from envs import DifferentiableGame, Environment, MatrixGame, SymmetricGame
 from experiments.commands import Rendering
 from experiments.config import UserError, seat_names
+from experiments.episode import Frame, frames, play_trained
+from experiments.episode_pictures import draw_animation, draw_strip
 from experiments.pictures import Field, Policy, Rewards, draw_field, draw_policies, draw_rewards
 from experiments.report import learner_label
 from experiments.run_directory import RunDirectory
@@ -26,7 +29,18 @@ from shaping import Frozen, GradientLearner, Match
 from shaping.directions import own_gradients
 from shaping.objectives import action_probabilities
 
-__all__ = ["feasible", "field", "histories", "hull", "naive_field", "policies", "render", "rewards", "trajectories"]
+__all__ = [
+    "episode",
+    "feasible",
+    "field",
+    "histories",
+    "hull",
+    "naive_field",
+    "policies",
+    "render",
+    "rewards",
+    "trajectories",
+]
 
 MOST_HISTORIES, MOST_MARKS = 33, 9
 """With more histories kinds of history are drawn; with more joint actions none is marked."""
@@ -51,12 +65,16 @@ def render(asked: Rendering, console: Console) -> list[Path]:
     for name in asked.rules:
         if not shaping.make(name).tables:
             raise UserError(f"--rules: {name} has no exact objective; expected rules that do, such as naive,lola")
-    run, drawn, missing = trained.run, [], []
+    run, drawn, missing = trained.run, [], dict[str, list[str]]()
     title = f"{run.env}: {learner_label(_names(trained))}, {run.seed_count}, {trained.step} training steps"
+    whose = f"; of seed {asked.training_seed}, episode {asked.episode_seed}"
+    played = cache(lambda: episode(trained, asked.training_seed, asked.episode_seed))
     drawings: dict[str, tuple[Callable[[], Any], Callable[..., None]]] = {
         "policies.png": (lambda: policies(trained), draw_policies),
         "rewards.png": (lambda: rewards(trained), draw_rewards),
         "field.png": (lambda: field(trained, asked.rules, asked.steps, asked.box), draw_field),
+        "episode.gif": (played, lambda path, title, found: draw_animation(path, title + whose, found)),
+        "episode.svg": (played, lambda path, title, found: draw_strip(path, title + whose, found)),
     }
     try:
         asked.out.mkdir(parents=True, exist_ok=True)
@@ -64,7 +82,7 @@ def render(asked: Rendering, console: Console) -> list[Path]:
             with console.status(f"drawing {file} ..."):
                 found = compute()
                 if isinstance(found, str):
-                    missing.append(f"{file} ({found})")
+                    missing.setdefault(found, []).append(file)
                     continue
                 draw(asked.out / file, title, found)
             drawn.append(asked.out / file)
@@ -72,7 +90,8 @@ def render(asked: Rendering, console: Console) -> list[Path]:
     except OSError as error:
         raise UserError(f"{asked.out}: cannot be written: {error.strerror or error}") from error
     if missing:
-        console.print(f"not drawn: {'; '.join(missing)}", soft_wrap=True)
+        reasons = [f"{', '.join(files)} ({why})" for why, files in missing.items()]
+        console.print(f"not drawn: {'; '.join(reasons)}", soft_wrap=True)
     return drawn
 
 
@@ -284,6 +303,23 @@ def naive_field(match: Match, points: Float[np.ndarray, "P 2"]) -> Float[np.ndar
         return own_gradients(value, params, jax.random.key(0))[0].reshape(2)
 
     return np.asarray(jax.jit(jax.vmap(one))(jnp.asarray(points, float)))
+
+
+def episode(trained: Trained, training_seed: int, episode_seed: int) -> list[Frame] | str:
+    """The frames of an episode of what a training seed has learned; or why there are none.
+
+    Args:
+        trained: the run.
+        training_seed: the number of one of its seeds.
+        episode_seed: of the starts, the actions and the game's own draws.
+    """
+    env = trained.match.env
+    game = isinstance(env, MatrixGame | SymmetricGame)
+    start, _ = env.reset(jax.random.key(episode_seed))
+    if not game and env.draw(start) is None:
+        return f"states of {trained.run.env} cannot be drawn"
+    played = play_trained(trained, training_seed, episode_seed)
+    return frames(env, played, _names(trained), _short(env) if game else None)
 
 
 def _parameters(match: Match) -> int:

@@ -19,6 +19,7 @@ __all__ = [
     "SEAT_AXES",
     "Match",
     "States",
+    "act_together",
     "begin",
     "episode",
     "fresh_rivals",
@@ -314,7 +315,7 @@ def episode(
         env_state, obs, memories, valid = carry
         act_keys, env_keys = keys
         legal = jax.vmap(env.legal)(env_state)
-        actions, memories, aux = _act(match, acting, memories, obs, legal, act_keys)
+        actions, memories, aux = act_together(match, acting, memories, obs, legal, act_keys)
         env_state, after = jax.vmap(env.step)(env_state, actions, env_keys)
         reward = after.reward * valid[:, None]
         seen = (obs, legal, actions, reward, valid, after.terminated, aux, after.info)
@@ -337,8 +338,11 @@ def _of(seats: tuple[int, ...], tree: Any, axis: int) -> Any:
     return jax.tree.map(lambda leaf: jnp.take(leaf, np.array(seats), axis), tree)
 
 
-def _act(match: Match, acting: Any, memories: Any, obs: Any, legal: Any, keys: Any) -> Any:
-    """Actions `[B, n, ...]`, and memories and aux a group, leaves `[B, seats, ...]`; `keys` are `[B, n]`."""
+def act_together(match: Match, acting: Any, memories: Any, obs: Any, legal: Any, keys: Any) -> Any:
+    """Everybody acts once: actions `[B, n, ...]`, and memories and aux a group, leaves `[B, seats, ...]`.
+
+    Observations `obs` and `legal` are `[B, n, ...]`, `keys` `[B, n]`, one for each seat and environment.
+    """
     actions, remembered, aux = [], [], []
     for learner, seats, policy, memory in zip(match.learners, match.seats, acting, memories, strict=True):
         seen, allowed, own = _of(seats, (obs, legal, keys), axis=1)

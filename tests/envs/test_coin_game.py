@@ -12,6 +12,7 @@ import envs
 from envs import CoinGame
 from envs.cells import draw
 from envs.coin_game import CoinGameState
+from envs.scene import PALETTE
 
 RIGHT, LEFT, DOWN, UP, STAY = range(5)
 MOVES = [(0, 1), (0, -1), (1, 0), (-1, 0), (0, 0)]
@@ -392,6 +393,20 @@ def test_dilemma_goes_around_coins_of_others(fields, players, coins, actions):
     state = make_state(env, players, coins)
     obs = expected_observation(env, state.players, state.coins, 0)
     assert env.dilemma(jnp.asarray(obs)).tolist() == actions
+
+
+def test_draw():
+    env = CoinGame(players=3, height=2)
+    scene = env.draw(make_state(env, [(0, 0), (0, 0), (1, 2)], {2: (1, 0)}))
+    assert (scene.width, scene.height) == (3, 2)
+    found = {(s.kind, s.text): (s.x, s.y, s.width, s.colour) for s in scene.shapes if s.text}
+    blue, red, green = PALETTE[:3]
+    assert found == {
+        ("circle", "2"): (0.5, 0.5, 0.5, green),  # row 0 is on top
+        ("rectangle", "0"): (0.25, 1.5, 0.4, blue),  # two share a cell
+        ("rectangle", "1"): (0.75, 1.5, 0.4, red),
+        ("rectangle", "2"): (2.5, 0.5, 0.8, green),
+    }
 
 
 def test_render():

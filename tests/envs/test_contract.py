@@ -84,6 +84,10 @@ class Broken(MatrixGame):
         legal = super().legal(state)
         return legal & False if self.fault == "no legal action" else legal
 
+    def draw(self, state):
+        colour = "red" if self.fault == "unknown colour" else "#FF0000"
+        return envs.Scene(1.0, 1.0, (envs.Shape("circle", 0.5, 0.5, 1.0, 1.0, colour),))
+
 
 FAULTS = [
     "dtype of the reward",
@@ -94,6 +98,7 @@ FAULTS = [
     "random without the key",
     "int8 counter",
     "no legal action",
+    "unknown colour",
 ]
 
 

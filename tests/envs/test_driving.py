@@ -11,8 +11,9 @@ import pytest
 
 import envs
 from envs import Driving
-from envs.driving import DrivingState, Motion
-from envs.vehicles import bicycle, following, overlap
+from envs.driving import SLOW, DrivingState, Motion
+from envs.scene import PALETTE
+from envs.vehicles import LENGTH, WIDTH, bicycle, following, overlap
 
 LEFT, IDLE, RIGHT, FASTER, SLOWER = range(5)
 KEY = jax.random.key(0)
@@ -411,6 +412,41 @@ def test_statistics():
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value)
     assert all(np.isnan(value).all() for value in env.statistics(None, None, info, 0 * valid).values())
+
+
+def bodies(scene):
+    """Cars drawn to scale, in the order of the picture."""
+    return [s for s in scene.shapes if (s.width, s.height) == (LENGTH, WIDTH)]
+
+
+def test_draw_shows_cars_around_each_learned_car():
+    position, lateral = [-100.0, -60.0, -70.0, -30.0], [4.0, 0.0]
+    state = place(start(Driving()), position=position, lateral=lateral, heading=[0.1, 0.0])
+    scene = Driving().draw(state)
+    seen = [(s.text, s.colour, s.x) for s in bodies(scene)]
+    assert seen == [  # each window starts 25 m behind its car, which drives right, or 75 m ahead of it
+        ("0", SLOW, 55.0),
+        ("0", PALETTE[0], 25.0),
+        ("1", SLOW, 45.0),
+        ("1", PALETTE[1], 75.0),
+    ]
+    mine, other = bodies(scene)[1], bodies(scene)[3]
+    assert mine.y - bodies(scene)[0].y == 4.0  # in the oncoming lane, the upper one
+    np.testing.assert_allclose([mine.angle, other.angle], [0.1, np.pi], rtol=1e-6)
+    assert [s.text for s in scene.shapes if s.kind == "text"] == ["the road, 900 m", "car 0: 20 m/s", "car 1: 20 m/s"]
+
+
+def test_draw_shows_all_cars_from_far():
+    scene = Driving().draw(place(start(Driving()), position=[-90.0, -45.0, 0.0, 90.0]))
+    dots = {(s.text, round(s.x, 6)) for s in scene.shapes if s.kind == "circle"}
+    assert dots == {("0", 40.0), ("1", 55.0), ("", 50.0), ("", 40.0)}
+    heights = {s.text: s.y for s in scene.shapes if s.kind == "circle" and s.text}
+    assert heights["0"] < heights["1"]  # they drive on the right
+
+
+def test_cars_that_are_not_in_view_are_left_out():
+    state = place(start(Driving()), position=[-100.0, -60.0, 200.0, -30.0])
+    assert [s.text for s in bodies(Driving().draw(state))] == ["0", "1", "1"]
 
 
 def test_render():

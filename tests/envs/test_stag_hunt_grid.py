@@ -336,6 +336,25 @@ def test_statistics():
     assert all(np.isnan(value).all() for value in nothing.values())
 
 
+def test_draw():
+    env = StagHuntGrid(size=3)
+    scene = env.draw(make_state(env, [(0, 1), (2, 2)], (1, 0), [(2, 0), (1, 1)]))
+    assert (scene.width, scene.height) == (3, 3)
+    assert {(s.kind, s.text, s.x, s.y) for s in scene.shapes if s.text} == {
+        ("circle", "0", 1.5, 2.5),
+        ("circle", "1", 2.5, 0.5),
+        ("rectangle", "S", 0.5, 1.5),
+    }
+    assert [(s.x, s.y) for s in scene.shapes if s.angle] == [(0.5, 0.5), (1.5, 1.5)]  # plants
+
+
+def test_three_in_a_cell_are_drawn_beside_each_other():
+    env = StagHuntGrid(size=3)
+    scene = env.draw(make_state(env, [(0, 0), (0, 0)], (0, 0), [(2, 0), (1, 1)]))
+    places = {s.text: (s.x, s.y, s.width) for s in scene.shapes if s.text}
+    assert places == {"S": (0.25, 2.75, 0.35), "0": (0.75, 2.75, 0.35), "1": (0.25, 2.25, 0.35)}
+
+
 def test_render():
     env = StagHuntGrid(size=3)
     assert env.render(make_state(env, [(0, 0), (2, 2)], (2, 2), [(0, 1), (1, 0)])) == "A  p  .\np  .  .\n.  .  BS"

@@ -43,7 +43,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ipd2(runs):
-    return train(runs / "ipd2", "--env", "ipd2", "--learners", "lola", "--steps", "5")
+    return train(runs / "ipd2", "--env", "ipd2", "--env.horizon", "3", "--learners", "lola", "--steps", "5")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,8 @@ def shared(tmp_path):
 @pytest.fixture(scope="module")
 def fixed(runs):
     """Nobody is on the exact objective."""
-    return train(runs / "fixed", "--learners", "tit_for_tat,random*2", "--players", "3", "--steps", "1")
+    game = ["--players", "3", "--env.horizon", "12"]
+    return train(runs / "fixed", *game, "--learners", "tit_for_tat,random*2", "--steps", "1")
 
 
 @pytest.fixture
@@ -254,7 +255,8 @@ def test_a_run_is_drawn_into_its_directory_and_says_what_is_not(tandem, capsys, 
         f"written: {tandem / 'rewards.png'}",
         f"written: {tandem / 'field.png'}",
     ]
-    assert "not drawn: policies.png (tandem has no memory-one policies over a few actions)\n" in out
+    assert "not drawn: policies.png (tandem has no memory-one policies over a few actions); episode.gif, " in out
+    assert "; episode.gif, episode.svg (states of tandem cannot be drawn)\n" in out
     assert drawn[0].get_suptitle().startswith("tandem: lola*2, 3 seeds, 6 training steps\n")
     panels = [axes for axes in drawn[1].axes if axes.get_title(loc="left")]
     assert [panel.get_title(loc="left") for panel in panels] == ["lola*2 (this run)", "naive", "sos"]
@@ -264,7 +266,7 @@ def test_a_run_is_drawn_into_its_directory_and_says_what_is_not(tandem, capsys, 
 def test_of_a_run_that_samples_rewards_are_drawn(fixed, tmp_path, capsys):
     out = tmp_path / "new" / "pictures"
     assert main(["render", str(fixed), "--out", str(out)]) == 0
-    assert [path.name for path in out.iterdir()] == ["rewards.png"]
+    assert sorted(path.name for path in out.iterdir()) == ["episode.gif", "episode.svg", "rewards.png"]
     assert "not drawn: policies.png (no learner is on the exact objective); field.png (not all" in (
         capsys.readouterr().out
     )
@@ -273,7 +275,12 @@ def test_of_a_run_that_samples_rewards_are_drawn(fixed, tmp_path, capsys):
 
 def test_an_iterated_game_has_policies_and_no_field(ipd2, tmp_path, capsys):
     assert main(["render", str(ipd2), "--out", str(tmp_path)]) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["policies.png", "rewards.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "episode.gif",
+        "episode.svg",
+        "policies.png",
+        "rewards.png",
+    ]
     assert (
         "not drawn: field.png (for two players of one parameter each, here 10 parameters of 2 players)"
         in capsys.readouterr().out
@@ -291,6 +298,9 @@ def test_an_iterated_game_has_policies_and_no_field(ipd2, tmp_path, capsys):
         (["RUN", "--rulse", "naive"], "unknown flag --rulse: did you mean 'rules'?"),
         (["RUN", "--steps", "0"], "--steps 0: expected a whole number from 1"),
         (["RUN", "--box", "-1"], "--box -1: expected a number above 0"),
+        (["RUN", "--episode_seed", "-1"], "--episode_seed -1: expected a whole number from 0 to"),
+        (["RUN", "--training_seed", "3"], "--training_seed 3: expected one of the run's seeds, 4 to 6"),
+        (["RUN", "--training_seed", "7"], "--training_seed 7: expected one of the run's seeds, 4 to 6"),
         (["RUN", "--out", "RUN/config.yaml/x"], "cannot be written: "),
     ],
 )
@@ -313,11 +323,14 @@ def test_help_is_instant_and_imports_no_numerics():
     assert time.perf_counter() - start < 5
     assert result.returncode == 0, result.stderr
     assert "set()" in result.stdout
-    assert all(flag in result.stdout for flag in ("--out", "--rules", "--steps", "--box"))
+    assert all(
+        flag in result.stdout for flag in ("--out", "--rules", "--steps", "--box", "--episode_seed", "--training_seed")
+    )
 
 
 def test_arguments(tandem):
     asked = render_arguments([str(tandem), "--rules=sos", "--steps", "7"])
     assert (asked.directory, asked.out, asked.rules, asked.steps, asked.box) == (tandem, tandem, ("sos",), 7, None)
+    assert (asked.episode_seed, asked.training_seed) == (0, 4)
     with pytest.raises(UserError, match="unknown rule"):
         render_arguments([str(tandem), "--rules", "naive,,sos"])
