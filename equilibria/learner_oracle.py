@@ -125,9 +125,17 @@ class LearnerOracle(Oracle):
 
     def play(self, arena: Environment, policies: Any, episodes: int, key: Key[Array, ""]) -> Float[Array, "E n"]:
         """Returns, sums of rewards, of sampled episodes; consumes `key`."""
+        return self.watch(arena, policies, episodes, key)[0]
+
+    def watch(
+        self, arena: Environment, policies: Any, episodes: int, key: Key[Array, ""]
+    ) -> tuple[Float[Array, "E n"], dict[str, Float[Array, "E n"]]]:
+        """Returns, and sums over steps of what the transitions showed, `TimeStep.info`; consumes `key`."""
         match = self._match(arena).replace(batch=episodes)
-        trajectories, _ = episode(match, (policies,), key)
-        return trajectories[0].reward.sum(axis=0)
+        trajectories, info = episode(match, (policies,), key)
+        valid = trajectories[0].valid[..., None]
+        seen = {name: (jnp.where(valid > 0, own, 0.0)).sum(axis=0) for name, own in info.items()}
+        return trajectories[0].reward.sum(axis=0), seen
 
     def _match(self, arena: Environment) -> Match:
         """The learner in every seat."""

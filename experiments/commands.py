@@ -109,6 +109,7 @@ PAPERS = {
     "leading_the_pack": "n-player opponent shaping (arXiv 2312.12564)",
     "many_players": "no paper: shaping among 2 to 10 players, and rivals other than those of training",
     "mfos": "model-free opponent shaping (arXiv 2205.01447)",
+    "risk_averse_psro": "populations averse to risk (arXiv 2205.15434): its claims, on re-created environments",
     "risk_matrix_games": "risk-averse and quantal equilibria of matrix games (arXiv 2205.15434 and others)",
     "shaper": "memory and averaging of shapers (arXiv 2312.12568)",
 }
