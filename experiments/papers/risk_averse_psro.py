@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -84,12 +84,14 @@ class Method:
     solver: str
     options: dict[str, Any]
     gamma: float = 0.0
-    uncertain: str = "profiles"
+    uncertain: Literal["profiles", "episodes"] = "profiles"
     self_play: float = 0.0
     newest: bool = False
 
 
-def averse(gamma: float, uncertain: str = "profiles", solver: bool = True, oracle: bool = True) -> Method:
+def averse(
+    gamma: float, uncertain: Literal["profiles", "episodes"] = "profiles", solver: bool = True, oracle: bool = True
+) -> Method:
     """Risk-averse PSRO, or one half of it."""
     options = {"risk": gamma, "tremble": TREMBLE} if solver else {}
     return Method("rae" if solver else "nash", options, gamma if oracle else 0.0, uncertain)
@@ -397,8 +399,8 @@ def matrix(name: str, effort: Effort) -> Measured:
     scale = float(game.scale())
     profiles = {}
     for label, (solver, options) in CONCEPTS.items():
-        own: dict[str, Any] = options | ({"risk": 5.0 / scale} if solver in ("rae", "rqe") else {})
-        profiles[label] = np.asarray(equilibria.solve(name, solver, **own).profile, np.float64)
+        chosen: dict[str, Any] = options | ({"risk": 5.0 / scale} if solver in ("rae", "rqe") else {})
+        profiles[label] = np.asarray(equilibria.solve(name, solver, **chosen).profile, np.float64)
     starts = np.stack(
         [
             np.asarray(
