@@ -21,6 +21,7 @@ from experiments.cli import avoid_crashing_kernels  # noqa: E402
 avoid_crashing_kernels()
 
 import jax  # noqa: E402
+import pytest  # noqa: E402
 from beartype import BeartypeConf, FrozenDict, beartype  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
@@ -32,3 +33,17 @@ checker.check = lambda function: function if function.__name__ == "__init__" els
 sys.modules[checker.__name__] = checker
 install_import_hook(["envs", "shaping", "equilibria"], "parley_typechecker.check")
 gc.set_threshold(200_000, 100, 1000)  # tracing makes millions of objects that live on
+
+
+MAPS = 30_000
+"""Of memory, of which Linux gives a process 65,530; every compiled program takes some."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """Drop compiled programs between files where there are very many."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MAPS:
+        jax.clear_caches()
+        gc.collect()
