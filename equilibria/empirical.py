@@ -97,16 +97,15 @@ class EmpiricalGame(struct.PyTreeNode):
         found = {name: getattr(self, name).copy() for name in ("count", "mean", "squares", "quantiles", "least")}
         for profile, seen in zip(np.asarray(profiles), np.asarray(returns, np.float64), strict=True):
             orders = permutations(range(len(profile))) if symmetric else [tuple(range(len(profile)))]
-            done = set()
+            cells: dict[tuple[int, ...], list[np.ndarray]] = {}
             for order in orders:
-                cell = tuple(int(profile[k]) for k in order)
-                if cell not in done:
-                    done.add(cell)
-                    _merge(found, cell, seen[:, list(order)])
+                cells.setdefault(tuple(int(profile[k]) for k in order), []).append(seen[:, list(order)])
+            for cell, alike in cells.items():
+                _merge(found, cell, np.stack(alike))
         return self.replace(**found)
 
     def game(self, noise: float = 0.0) -> NormalForm:
-        """The game of mean returns, less `noise` times their variance within a profile, in double precision.
+        """The game of mean returns, less `noise` times their variance within a profile.
 
         Mixed strategies over policies are as over actions. `noise` has the unit 1 / return. Profiles that were not
         played get the least-squares fit of a sum of one number a policy to those that were.
@@ -139,22 +138,23 @@ def _filled(payoffs: np.ndarray, played: np.ndarray, legal: np.ndarray) -> np.nd
     known = played[legal]
     found = payoffs.copy()
     for own in found:
-        weights = np.linalg.lstsq(features[known], own[legal][known], rcond=None)[0]
-        own[legal] = np.where(known, own[legal], features @ weights)
+        middle = own[legal][known].mean() if known.any() else 0.0
+        weights = np.linalg.lstsq(features[known], own[legal][known] - middle, rcond=None)[0]
+        own[legal] = np.where(known, own[legal], middle + features @ weights)
     return found
 
 
 def _merge(found: dict[str, Any], cell: tuple[int, ...], seen: np.ndarray) -> None:
-    """Add episodes `seen`, `[E, n]`, to a cell."""
+    """Add episodes `seen`, `[G, E, n]`, to a cell: the same ones, seen from seats that are alike."""
     own = (slice(None), *cell)
-    before, more = found["count"][cell], len(seen)
+    before, more = found["count"][cell], seen.shape[1]
     total = before + more
-    mean = seen.mean(axis=0)
+    mean = seen.mean(axis=(0, 1))
     away = mean - found["mean"][own]
-    found["squares"][own] += ((seen - mean) ** 2).sum(axis=0) + away**2 * before * more / total
+    found["squares"][own] += ((seen - mean) ** 2).sum(axis=1).mean(axis=0) + away**2 * before * more / total
     found["mean"][own] += away * more / total
-    parts = np.quantile(seen, QUANTILES, axis=0).T
+    parts = np.quantile(seen, QUANTILES, axis=(0, 1)).T
     found["quantiles"][own] += (parts - found["quantiles"][own]) * more / total
-    least = seen.min(axis=0)
+    least = seen.min(axis=(0, 1))
     found["least"][own] = np.minimum(found["least"][own], least) if before else least
     found["count"][cell] = total

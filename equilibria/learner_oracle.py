@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from envs import Environment
 from envs.validation import require_choice, require_range
-from equilibria.oracles import Oracle, Target
+from equilibria.oracles import Oracle, Target, check_measure
 from equilibria.risk import MeanVariance, Neutral, Risk
 from shaping import Context, Learner, Match, Trajectory, episode
 from shaping.match import SEAT_AXES
@@ -24,9 +24,11 @@ class LearnerOracle(Oracle):
 
     A measure of risk ρ is maximised by weights: episodes against profile j count ∂ρ / ∂z_j / p_j times, where z_j is
     the running mean return against j, and p_j its probability. For E - γ Var that is 1 - 2 γ (z_j - Σ p z), the
-    gradient of the mean less γ times the variance that the *others* cause. Learners that normalise advantages in small
-    minibatches, or clip gradients, make too little of what is rare and bad: `normalize=False` and a large
-    `max_grad_norm` do not.
+    gradient of the mean less γ times the variance that the *others* cause. If all episodes vary, each is worth its
+    influence on the measure, spread evenly over its steps: with d = return - mean, d - γ d².
+
+    Learners that normalise advantages in small minibatches, or clip gradients, make too little of what is rare and bad:
+    `normalize=False` and a large `max_grad_norm` do not.
 
     Source: weights: Slumbers et al. 2023, arXiv 2205.15434 (reconstructed); uncertain "steps": Zhang, Liu and Whiteson
     2020 (MVPI), arXiv 2004.10888.
@@ -59,6 +61,10 @@ class LearnerOracle(Oracle):
         for name in ("updates", "profiles", "episodes"):
             require_range(name, getattr(self, name), 1, whole=True)
         require_range("memory", self.memory, 1e-6, 1.0)
+        if getattr(self.measure, "variance", "others") == "total":
+            raise ValueError(
+                "variance = 'total' of a learner: expected 'others', with uncertain = 'episodes' for chance"
+            )
         if self.uncertain == "steps" and not isinstance(self.measure, MeanVariance | Neutral):
             raise ValueError(
                 f"uncertain = 'steps' with {type(self.measure).__name__}: expected the mean-variance measure, or"
@@ -76,6 +82,7 @@ class LearnerOracle(Oracle):
                 f"{type(self.learner).__name__} as an oracle: expected a learner that learns from its own experience,"
                 " such as ppo, ppo_gru, q_learning or shaper"
             )
+        check_measure(self.measure, arena.num_players)
         self._match(arena)
 
     def init(self, arena: Environment, key: Key[Array, ""]) -> Any:
@@ -206,22 +213,29 @@ class LearnerOracle(Oracle):
         return self.learner.learn(arena, state, tried, told, learn_key)[0], returns.mean(axis=0)
 
     def _rewards(self, met: Trajectory, weights: Float[Array, "P b"]) -> Float[Array, "P T b"]:
-        """As risk weighs them."""
+        """As risk weighs them: `weights` of `_weights`, or, if episodes vary, what each episode is to be worth."""
         reward = met.reward
-        if self.uncertain == "steps" and isinstance(self.measure, MeanVariance):
-            mean = reward.sum() / jnp.maximum(jnp.broadcast_to(met.valid, reward.shape).sum(), 1.0)
-            return reward - self.measure.risk * reward**2 + 2 * self.measure.risk * reward * mean
-        return reward * weights[:, None]
+        if isinstance(self.measure, Neutral):
+            return reward
+        if self.uncertain == "profiles":
+            return reward * weights[:, None]
+        valid = jnp.broadcast_to(met.valid, reward.shape)
+        if self.uncertain == "episodes":
+            lacking = (weights - reward.sum(axis=1)) / jnp.maximum(valid.sum(axis=1), 1.0)
+            return reward + valid * lacking[:, None]
+        risk = getattr(self.measure, "risk")  # noqa: B009  only of mean-variance, which `__post_init__` sees to
+        mean = reward.sum() / jnp.maximum(valid.sum(), 1.0)
+        return reward - risk * reward**2 + 2 * risk * reward * mean
 
     def _weights(self, returns: Any, drawn: Any, means: Any, seen: Any, chance: Any) -> Float[Array, "P b"]:
-        """How much each episode counts."""
+        """How much each episode counts; if episodes vary, what it is worth: its influence on the measure."""
         if isinstance(self.measure, Neutral) or self.uncertain == "steps":
             return jnp.ones_like(returns)
         value = lambda seen, chance: self.measure.of(seen, chance)  # noqa: E731
         if self.uncertain == "episodes":
             flat = returns.ravel()
-            even = jnp.full_like(flat, 1.0 / flat.size)
-            return (jax.grad(value)(flat, even) * flat.size).reshape(returns.shape)
+            influence = jax.grad(value, argnums=1)(flat, jnp.full_like(flat, 1.0 / flat.size))
+            return (influence - influence.mean() + flat.mean()).reshape(returns.shape)
         means, seen = self._remembered(returns.mean(axis=1), drawn, means, seen)
         known = jnp.where(seen > 0, chance, 0.0)
         known = known / jnp.maximum(known.sum(), 1e-12)

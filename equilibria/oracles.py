@@ -15,11 +15,16 @@ from equilibria.game import NormalForm
 from equilibria.numerics import linear_solve
 from equilibria.responses import Perceived, perceive
 from equilibria.risk import Neutral, Risk
+from equilibria.solver import require_numbers
 
-__all__ = ["BestResponse", "Oracle", "Target"]
+__all__ = ["BestResponse", "Oracle", "Target", "check_measure"]
 
 Target = Float[Array, "N K O"]
 """For each of the first N players how likely the own policy is k and the others' profile o, O = K^(n - 1)."""
+
+
+WIDTHS = (0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5)
+"""Of smoothed kinks, one after the other, as shares of the largest difference of payoffs."""
 
 
 class Oracle(struct.PyTreeNode):
@@ -53,6 +58,13 @@ class Oracle(struct.PyTreeNode):
     def play(self, arena: Any, policies: Any, episodes: int, key: Key[Array, ""]) -> Float[Array, "E n"]:
         """Returns of episodes that `policies` play with each other; consumes `key`."""
         raise NotImplementedError
+
+
+def check_measure(measure: Risk, players: int) -> None:
+    """Raise a `ValueError` that names the field unless the numbers of `measure` are in range, one or one a player."""
+    for name, (low, high) in measure.ranges.items():
+        if hasattr(measure, name):
+            require_numbers(name, getattr(measure, name), low, high, players)
 
 
 class BestResponse(Oracle):
@@ -91,6 +103,7 @@ class BestResponse(Oracle):
                 f"the exact oracle plays games in normal form, found {type(arena).__name__};"
                 " expected a matrix game, or an oracle that learns, such as ppo"
             )
+        check_measure(self.measure, arena.num_players)
 
     def init(self, arena: NormalForm, key: Key[Array, ""]) -> Float[Array, "n A"]:
         """Uniform or random strategies; consumes `key`."""
@@ -127,7 +140,8 @@ class BestResponse(Oracle):
         else:
             every = jax.vmap(lambda row: seen.utility_at(jnp.tile(row[None], (n, 1)), chance), out_axes=1)
             scores = every(eye)
-        spread = jax.vmap(_cardinality)(populations, jnp.moveaxis(seen.outcomes, 2, 1), self._rows(sizes, populations))
+        apart = jnp.where(self._exists(sizes, populations)[:, :, None], jnp.moveaxis(seen.outcomes, 2, 1), 0.0)
+        spread = jax.vmap(_cardinality)(populations, apart, self._rows(sizes, populations))
         scores = scores + self.diversity * arena.scale() * spread
         taken = jnp.abs(populations[:, :, None] - eye[None, None]).max(axis=3) < 1e-9  # [n, K, A]
         scores = jnp.where(taken.any(axis=1), scores - 1e-9 * arena.scale(), scores)  # of equals one that is new
@@ -135,9 +149,12 @@ class BestResponse(Oracle):
         reply = pure
         plain = not isinstance(self.measure, Neutral) and self.wants == "payoff"
         if plain:
-            mixed, _ = seen.respond_to(pure, chance, 1e-9 * arena.scale())
-            better = seen.utility_at(mixed, chance) > seen.utility_at(pure, chance) + 1e-9 * arena.scale()
-            reply = jnp.where((better & (self.diversity == 0))[:, None], mixed, pure)
+            mixed = pure
+            for width in WIDTHS if self.measure.kinked else (0.0,):
+                smoothing = width * arena.scale() if width else 0.0
+                mixed, _ = seen.respond_to(mixed, chance, 1e-9 * arena.scale(), smoothing=smoothing)
+                better = seen.utility_at(mixed, chance) > seen.utility_at(reply, chance) + 1e-9 * arena.scale()
+                reply = jnp.where((better & (self.diversity == 0))[:, None], mixed, reply)
         now = jnp.einsum("ika,ik->ia", populations, target.sum(axis=2))
         gain = seen.utility_at(reply, chance) - seen.utility_at(now, chance)
         return reply[:asked], {"gain": gain[:asked]}
@@ -151,17 +168,20 @@ class BestResponse(Oracle):
     def _seen(self, arena: NormalForm, populations: Any, sizes: Any) -> Perceived:
         """The game whose outcomes are the others' profiles of policies; absent ones look like the first."""
         n = arena.num_players
-        tables, exists = [], []
-        rows = self._rows(sizes, populations)
+        tables = []
         for player in range(n):
             rest = [(player + k) % n for k in range(1, n)]
             mixed = reduce(_pairs, (populations[j] for j in rest), jnp.ones((1, 1), populations.dtype))
-            there = reduce(lambda a, b: (a[:, None] & b[None]).ravel(), (rows[j] for j in rest), jnp.ones(1, bool))
             tables.append(mixed @ arena.outcomes()[player].T)
-            exists.append(there)
         table = jnp.stack(tables)  # [n, O, A]
-        table = jnp.where(jnp.stack(exists)[:, :, None], table, table[:, :1])
+        table = jnp.where(self._exists(sizes, populations)[:, :, None], table, table[:, :1])
         return perceive(arena, self.measure).replace(outcomes=jnp.moveaxis(table, 2, 1))
+
+    def _exists(self, sizes: Int[Array, " n"], populations: Any) -> Bool[Array, "n O"]:
+        """Which profiles of the others there are."""
+        rows, n = self._rows(sizes, populations), len(sizes)
+        pair = lambda a, b: (a[:, None] & b[None]).ravel()  # noqa: E731
+        return jnp.stack([reduce(pair, (rows[(i + k) % n] for k in range(1, n)), jnp.ones(1, bool)) for i in range(n)])
 
     def _rows(self, sizes: Int[Array, " n"], populations: Any) -> Bool[Array, "n K"]:
         """Which policies exist."""

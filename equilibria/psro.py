@@ -18,11 +18,12 @@ from equilibria.front import solve
 from equilibria.game import NormalForm, normal_form
 from equilibria.oracles import Oracle
 from equilibria.properties import is_symmetric, zero_sum
+from equilibria.risk import Neutral
 from equilibria.solution import Solution, certified
 from equilibria.solver import Solver
 from equilibria.solvers.zero_sum import maximin
 
-__all__ = ["Progress", "Psro", "Record", "iterate", "start"]
+__all__ = ["Progress", "Psro", "Record", "iterate", "start", "widen"]
 
 CELLS = (2, 8, 32)
 """How many profiles a call of the program that plays them may have: the least that is enough."""
@@ -83,12 +84,21 @@ class Psro(struct.PyTreeNode):
         if self.standard_error is not None:
             require_range("standard_error", self.standard_error, 1e-12)
 
+    @property
+    def tells_all(self) -> bool:
+        """Whether gaps are NashConv, or that of a correlated solution, as long as populations are not full."""
+        best = self.oracle.exact and isinstance(getattr(self.oracle, "measure", None), Neutral)
+        best &= getattr(self.oracle, "wants", "") == "payoff" and not getattr(self.oracle, "diversity", 0.0)
+        return best and self.response in ("independent", "coarse") and not (self.self_play or self.noise)
+
     def check(self, arena: Any, capacity: int) -> None:
         """Raise a `ValueError` in the user's words unless all of it fits `arena` and populations of `capacity`."""
         self.oracle.check(arena)
         n = arena.num_players
-        if self.anytime and not (self.oracle.exact and n == 2 and zero_sum(arena)):
-            raise ValueError("anytime: expected a zero-sum game of 2 players in normal form, and the exact oracle")
+        if self.anytime and (self.symmetric or not (self.oracle.exact and n == 2 and zero_sum(arena))):
+            raise ValueError(
+                "anytime: expected a zero-sum game of 2 players in normal form, the exact oracle, and not symmetric"
+            )
         if self.symmetric and isinstance(arena, NormalForm) and not is_symmetric(arena):
             raise ValueError("symmetric: the payoffs are not; expected a symmetric game, or symmetric = False")
         if n * capacity**n > 2**26:
@@ -101,7 +111,7 @@ class Progress(NamedTuple):
 
     Attributes:
         populations: leaves `[S, N, K, ...]`, N = n, or 1 where all seats share one.
-        states: of the oracle, leaves `[S, R, N, ...]` for R responses an iteration.
+        states: of the oracle, leaves `[S, R, n, ...]` for R responses an iteration.
         games: leaves `[S, ...]`.
         profile: `[S, n, K]`, mixtures over populations.
         joint: `[S, K, ..., K]`, distribution over profiles.
@@ -125,8 +135,8 @@ class Record(NamedTuple):
         variance: `[S, n]`, that the others' mixtures cause.
         regret: `[S]`, of the solver, in its own utility, the largest.
         converged: `[S]`, whether the solver did.
-        gap: `[S]`, what players gain, in sum, by their new policies over the last solution; where the oracle is exact
-            and neutral to risk, its NashConv (or that of a correlated solution), else a lower bound of it.
+        gap: `[S]`, what players gain, in sum, by the best of their policies, the new ones included, over the last
+            solution, as far as the game between populations tells; see `Psro.tells_all`.
         nash_conv: `[S]`, of the new mixtures, exact; NaN where that is not known.
         episodes: `[S]`, played so far for the entries of the game.
     """
@@ -162,8 +172,8 @@ def _start(psro: Psro, arena: Any, seeds: Sequence[int], capacity: int) -> Progr
     n, count = arena.num_players, len(seeds)
     keys = jax.vmap(lambda seed: jax.random.key(seed))(np.asarray(seeds, np.uint32))
     own = 1 if psro.symmetric else n
-    first = _first(psro.oracle, arena, keys, psro.responses, own)
-    policies = jax.tree.map(lambda leaf: leaf[:, 0], _policies(psro.oracle, arena, first))
+    first = _first(psro.oracle, arena, keys, psro.responses)
+    policies = jax.tree.map(lambda leaf: leaf[:, 0, :own], _policies(psro.oracle, arena, first))
     room = lambda leaf: np.zeros((count, own, capacity, *leaf.shape[2:]), leaf.dtype)  # noqa: E731
     populations = jax.tree.map(room, policies)
     game = EmpiricalGame.empty(n, capacity)
@@ -171,7 +181,25 @@ def _start(psro: Psro, arena: Any, seeds: Sequence[int], capacity: int) -> Progr
     cells = (capacity,) * n
     empty = Progress(populations, first, games, np.zeros((count, n, capacity)), np.zeros((count, *cells)), 0)
     new = jax.tree.map(lambda leaf: np.asarray(leaf)[:, None], policies)  # [S, 1, N, ...]
-    return _solved(psro, arena, _fill(psro, arena, _grown(psro, empty, new, None), keys), None)[0]
+    return _solved(psro, arena, _fill(psro, arena, _grown(psro, empty, new, None), keys, seeds), None)[0]
+
+
+def widen(progress: Progress, capacity: int) -> Progress:
+    """With room for `capacity` policies a player."""
+    n, more = progress.profile.shape[1], capacity - progress.profile.shape[2]
+
+    def pad(leaf: Any, axes: Sequence[int]) -> np.ndarray:
+        return np.pad(leaf, [(0, more if axis in axes else 0) for axis in range(np.ndim(leaf))])
+
+    cells = range(1, n + 1)
+    games = progress.games
+    fields = {name: pad(getattr(games, name), range(2, n + 2)) for name in ("mean", "squares", "quantiles", "least")}
+    return progress._replace(
+        populations=jax.tree.map(lambda leaf: pad(leaf, (2,)), progress.populations),
+        games=games.replace(count=pad(games.count, cells), **fields),
+        profile=pad(progress.profile, (2,)),
+        joint=pad(progress.joint, cells),
+    )
 
 
 def iterate(psro: Psro, arena: Any, progress: Progress, seeds: Sequence[int]) -> tuple[Progress, Record]:
@@ -202,12 +230,12 @@ def _iterate(psro: Psro, arena: Any, progress: Progress, seeds: Sequence[int]) -
     grown = _grown(psro, progress._replace(states=states), policies, np.stack(active))
     if psro.symmetric and progress.iteration == 0 and not isinstance(arena, NormalForm):
         _check_symmetry(psro, arena, grown, keys)
-    filled = _fill(psro, arena, grown, keys)
+    filled = _fill(psro, arena, grown, keys, seeds)
     return _solved(psro, arena, filled._replace(iteration=progress.iteration + 1), progress)
 
 
 def _targets(psro: Psro, progress: Progress, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """What players respond to, `[R, N, K, O]`, and whether there is such a response, `[R, N]`."""
+    """What players respond to, `[R, n, K, O]`, and whether there is such a response, `[R, n]`."""
     game = jax.tree.map(lambda leaf: leaf[seed], progress.games)
     profile, joint = progress.profile[seed], progress.joint[seed]
     n, size = profile.shape
@@ -217,8 +245,8 @@ def _targets(psro: Psro, progress: Progress, seed: int) -> tuple[np.ndarray, np.
         newest = np.zeros_like(joint)
         newest[tuple(game.sizes - 1)] = 1.0
         joint = (1 - psro.self_play) * joint + psro.self_play * newest
-    found, active = [], []
-    for player in range(1 if psro.symmetric else n):
+    found, active, first = [], [], joint
+    for player in range(n):
         order = [(player + k) % n for k in range(n)]
         turned = joint.transpose(order).reshape(size, -1)  # [K, O]
         rows = [turned] * psro.responses
@@ -227,10 +255,12 @@ def _targets(psro: Psro, progress: Progress, seed: int) -> tuple[np.ndarray, np.
             likely = [k for k in np.argsort(-weights, kind="stable") if weights[k] > 1e-9][: psro.responses]
             rows = [np.where(np.arange(size)[:, None] == k, turned, 0.0) / weights[k] for k in likely]
             if psro.response == "rectified":
-                payoffs = game.mean[player].transpose(order).reshape(size, -1)
+                payoffs = np.asarray(game.game(psro.noise).payoffs)[player].transpose(order).reshape(size, -1)
                 value = (turned * payoffs).sum()
                 rows = [_rectified(row, payoffs, value) for row in rows]
-        active.append([True] * len(rows) + [False] * (psro.responses - len(rows)))
+        first = turned if player == 0 else first
+        alike = psro.symmetric and player > 0 and np.abs(turned - first).max() < 1e-6
+        active.append([not alike] * len(rows) + [False] * (psro.responses - len(rows)))
         found.append(rows + [turned] * (psro.responses - len(rows)))
     return np.array(found).swapaxes(0, 1), np.array(active).T
 
@@ -250,30 +280,31 @@ def _grown(psro: Psro, progress: Progress, new: Any, active: np.ndarray | None) 
     capacity = progress.profile.shape[2]
     for seed in range(len(sizes)):
         for number in range(fresh[0].shape[1]):
-            for player in range(fresh[0].shape[2]):
+            for seat in range(fresh[0].shape[2]):
+                player = 0 if psro.symmetric else seat
                 size = sizes[seed, player]
                 known = psro.oracle.exact and any(
                     all(
-                        np.abs(a[seed, player, k] - b[seed, number, player]).max() < 1e-9
+                        np.abs(a[seed, player, k] - b[seed, number, seat]).max() < 1e-9
                         for a, b in zip(leaves, fresh, strict=True)
                     )
                     for k in range(size)
                 )
-                if size >= capacity or known or (active is not None and not active[seed, number, player]):
+                if size >= capacity or known or (active is not None and not active[seed, number, seat]):
                     continue
                 for leaf, own in zip(leaves, fresh, strict=True):
-                    leaf[seed, player, size] = own[seed, number, player]
+                    leaf[seed, player, size] = own[seed, number, seat]
                 sizes[seed, player] += 1
         if psro.symmetric:
             sizes[seed] = sizes[seed, 0]
     return progress._replace(populations=populations, games=progress.games.replace(sizes=sizes))
 
 
-def _fill(psro: Psro, arena: Any, progress: Progress, keys: Any) -> Progress:
+def _fill(psro: Psro, arena: Any, progress: Progress, keys: Any, seeds: Sequence[int]) -> Progress:
     """With entries for new profiles, played until they are as sure as wanted."""
     games = [jax.tree.map(lambda leaf, s=s: leaf[s], progress.games) for s in range(len(progress.profile))]
     exact = psro.oracle.exact
-    todo = [_missing(psro, game, number, progress.iteration) for number, game in enumerate(games)]
+    todo = [_missing(psro, game, seed, progress.iteration) for seed, game in zip(seeds, games, strict=True)]
     part = 0
     while any(map(len, todo)):
         longest = max(map(len, todo))
@@ -306,12 +337,12 @@ def _fill(psro: Psro, arena: Any, progress: Progress, keys: Any) -> Progress:
     return progress._replace(games=jax.tree.map(lambda *leaves: np.stack(leaves), *games))
 
 
-def _missing(psro: Psro, game: EmpiricalGame, number: int, iteration: int) -> np.ndarray:
+def _missing(psro: Psro, game: EmpiricalGame, seed: int, iteration: int) -> np.ndarray:
     """Profiles without an entry, `[B, n]`: all of them, or as many as are to be played, drawn at random."""
     played = game.played
     cells = [cell for cell in game.profiles(psro.symmetric) if not played[cell]]
     if len(cells) > psro.profiles:
-        drawn = np.random.default_rng((number, iteration)).choice(len(cells), psro.profiles, replace=False)
+        drawn = np.random.default_rng((seed, iteration)).choice(len(cells), psro.profiles, replace=False)
         cells = [cells[k] for k in sorted(drawn)]
     return np.array(cells, np.int32).reshape(-1, game.num_players)
 
@@ -332,6 +363,10 @@ def _solved(psro: Psro, arena: Any, progress: Progress, last: Progress | None) -
         )
         profiles.append(profile)
         joints.append(joint)
+        if psro.noise:
+            with jax.enable_x64(True):
+                plain = certified(game.game(), jnp.asarray(profile), 0.0 * game.game().uniform()[:, 0], 1.0, 0)
+            found = found.replace(value=np.asarray(plain.value), variance=np.asarray(plain.variance))
         gap = np.nan
         if last is not None:
             with jax.enable_x64(True):
@@ -373,7 +408,8 @@ def _anytime(arena: NormalForm, game: EmpiricalGame, populations: Any) -> Soluti
     own = np.zeros((2, game.capacity))
     for player, table in enumerate((payoffs[0], payoffs[1].T)):
         size = int(game.sizes[player])
-        own[player, :size] = maximin(populations[player][:size] @ table)[0]
+        there = np.asarray(arena.mask)[1 - player]
+        own[player, :size] = maximin(populations[player][:size] @ table[:, there])[0]
     with jax.enable_x64(True):
         table = game.game()
         found = certified(table, jnp.asarray(own), table.regret(jnp.asarray(own)), 1.0, 1)
@@ -415,12 +451,11 @@ def _wide(arena: Any, populations: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (n, *leaf.shape[1:])), populations)
 
 
-@partial(jax.jit, static_argnums=(3, 4))
-def _first(oracle: Oracle, arena: Any, keys: Any, responses: int, own: int) -> Any:
-    """States of the oracle, leaves `[S, R, N, ...]`."""
+@partial(jax.jit, static_argnums=3)
+def _first(oracle: Oracle, arena: Any, keys: Any, responses: int) -> Any:
+    """States of the oracle, leaves `[S, R, n, ...]`."""
     made = lambda key, r: oracle.init(arena, jax.random.fold_in(key, r))  # noqa: E731
-    found = jax.vmap(jax.vmap(made, (None, 0)), (0, None))(keys, jnp.arange(responses))
-    return jax.tree.map(lambda leaf: leaf[:, :, :own], found)
+    return jax.vmap(jax.vmap(made, (None, 0)), (0, None))(keys, jnp.arange(responses))
 
 
 @jax.jit

@@ -16,6 +16,7 @@ __all__ = ["Matches", "bradley_terry", "cyclic_share", "elo", "intervals", "nash
 
 ELO = 400.0 / math.log(10.0)
 """Points of Elo for a unit of log odds."""
+TRIES = 200
 PRIOR = 0.1
 """Drawn matches that everybody is taken to have played against everybody else, so that ratings stay finite."""
 
@@ -45,17 +46,21 @@ class Matches(NamedTuple):
         return Matches(self.first[rows], self.second[rows], self.score[rows])
 
 
-def elo(matches: Matches, entrants: int, step: float = 16.0) -> np.ndarray:
-    """Ratings `[K]` after one match after the other, 1500 being the mean.
+def elo(matches: Matches, entrants: int, step: float = 16.0, orders: int = 20, seed: int = 0) -> np.ndarray:
+    """Ratings `[K]` after one match after the other, 1500 being the mean; means over random orders of the matches.
 
     Source: Elo 1978.
     """
-    rating = np.zeros(entrants)
-    for first, second, score in zip(*matches, strict=True):
-        expected = 1.0 / (1.0 + np.exp((rating[second] - rating[first]) / ELO))
-        rating[first] += step * (score - expected)
-        rating[second] -= step * (score - expected)
-    return 1500.0 + rating
+    rng = np.random.default_rng(seed)
+    total = np.zeros(entrants)
+    for _ in range(orders):
+        rating = np.zeros(entrants)
+        for first, second, score in zip(*matches.of(rng.permutation(len(matches.score))), strict=True):
+            expected = 1.0 / (1.0 + np.exp((rating[second] - rating[first]) / ELO))
+            rating[first] += step * (score - expected)
+            rating[second] -= step * (score - expected)
+        total += rating
+    return 1500.0 + total / orders
 
 
 def bradley_terry(wins: np.ndarray) -> np.ndarray:
@@ -112,16 +117,19 @@ def nash_averaging(advantage: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mixture, table @ mixture
 
 
-def cyclic_share(advantage: np.ndarray) -> float:
+def cyclic_share(advantage: np.ndarray, met: np.ndarray | None = None) -> float:
     """How much of the squared `advantage` `[K, K]`, antisymmetric, no ratings explain: 0 transitive, 1 a pure cycle.
 
-    The least-squares ratings are row means; what is left of the differences between them is the curl.
+    Ratings are by least squares on the pairs that have `met`, `[K, K]`; what is left of their differences is the curl.
 
     Source: Jiang, Lim, Yao and Ye 2011 (HodgeRank), arXiv 0811.1067.
     """
-    rating = advantage.mean(axis=1)
-    left = advantage - (rating[:, None] - rating[None])
-    total = float((advantage**2).sum())
+    size = len(advantage)
+    weight = (np.ones((size, size)) if met is None else np.asarray(met > 0, float)) * (1 - np.eye(size))
+    laplacian = np.diag(weight.sum(axis=1)) - weight
+    rating = np.linalg.pinv(laplacian) @ (weight * advantage).sum(axis=1)
+    left = weight * (advantage - (rating[:, None] - rating[None]))
+    total = float((weight * advantage**2).sum())
     return float((left**2).sum() / total) if total > 0 else 0.0
 
 
@@ -136,11 +144,21 @@ def swiss_pairs(rating: Sequence[float] | np.ndarray, met: np.ndarray) -> list[t
         rating: `[K]`.
         met: `[K, K]`, how often each pair has met.
     """
+    size = len(rating)
     order = [int(k) for k in np.argsort(-np.asarray(rating), kind="stable")]
-    pairs = []
-    while len(order) > 1:
-        own = order.pop(0)
-        other = min(order, key=lambda k: (met[own, k], order.index(k)))
-        order.remove(other)
-        pairs.append((min(own, other), max(own, other)))
-    return sorted(pairs)
+    if size % 2:  # who has met most sits out, the lowest rated of them
+        order.remove(max(reversed(order), key=lambda k: met[k].sum()))
+    rank = {k: place for place, k in enumerate(order)}
+    rng, best, least = np.random.default_rng(0), [], np.inf
+    for attempt in range(TRIES):  # greedily, from several beginnings
+        free, pairs, cost = order.copy() if attempt == 0 else rng.permutation(order).tolist(), [], 0.0
+        while len(free) > 1:
+            own = free.pop(0)
+            price = lambda k, own=own: size * met[own, k] + abs(rank[own] - rank[k])  # noqa: E731
+            other = min(free, key=price)
+            free.remove(other)
+            cost += price(other)
+            pairs.append((min(own, other), max(own, other)))
+        if cost < least:
+            best, least = pairs, cost
+    return sorted(best)

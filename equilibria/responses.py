@@ -102,11 +102,16 @@ class Perceived(struct.PyTreeNode):
         return self.respond_to(profile, self.others(profile), tolerance, steps)
 
     def respond_to(
-        self, profile: Float[Array, "n A"], chance: Float[Array, "n O"], tolerance: Any, steps: int = 2000
+        self,
+        profile: Float[Array, "n A"],
+        chance: Float[Array, "n O"],
+        tolerance: Any,
+        steps: int = 2000,
+        smoothing: Any = 0.0,
     ) -> tuple[Float[Array, "n A"], Float[Array, " n"]]:
         """The same, from the strategies of `profile`, while the others are taken to do `chance`."""
-        value = lambda own: self._utility(own, chance, 0.0)  # noqa: E731
-        slope = lambda own: self.slope_at(own, chance)  # noqa: E731
+        value = lambda own: self._utility(own, chance, smoothing)  # noqa: E731
+        slope = lambda own: self.slope_at(own, chance, smoothing)  # noqa: E731
 
         def better(carry: Any) -> Any:
             own, ahead, momentum, rate, _, step = carry

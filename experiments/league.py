@@ -70,10 +70,13 @@ def league(asked: Contest, command: str, console: Console) -> int:
         directory = RunDirectory.create(asked.run.out, f"league-{asked.run.env}-{count}", flags)
     with directory.locked():
         if asked.swiss:
-            played = _swiss(asked, env, directory.path, console)
+            played = _swiss(asked, env, symmetric, directory.path, console)
         else:
             played = _round_robin(asked, env, symmetric, directory.path, console)
-        result = _judged(asked, played, symmetric, n)
+        try:
+            result = _judged(asked, played, symmetric, n)
+        except ValueError as error:
+            raise UserError(f"{error}; what was played is in {directory.path}") from error
         write_json(directory.path / "league.json", {"command": command, "env": asked.run.env, **result})
         _print(asked, result, console)
         if "matrix" in result:
@@ -117,8 +120,8 @@ def _round_robin(asked: Contest, env: Environment, symmetric: bool, folder: Path
     }
 
 
-def _swiss(asked: Contest, env: Environment, folder: Path, console: Console) -> Played:
-    """Rounds in which neighbours meet, in both seats; everybody also meets nobody twice before the rest."""
+def _swiss(asked: Contest, env: Environment, symmetric: bool, folder: Path, console: Console) -> Played:
+    """Rounds in which neighbours in the ratings meet, those who have not met before others; once, or in both seats."""
     count = len(asked.entrants)
     rounds = asked.rounds or min(count - 1 + count % 2, math.ceil(math.log2(count)) + 2)
     found: Played = {}
@@ -128,7 +131,7 @@ def _swiss(asked: Contest, env: Environment, folder: Path, console: Console) -> 
         for i, j in swiss_pairs(bradley_terry(wins), met):
             met[i, j] += 1
             met[j, i] += 1
-            for profile in ((i, j), (j, i)):
+            for profile in ((i, j),) if symmetric else ((i, j), (j, i)):
                 if profile not in found:
                     text = f"round {number + 1} of {rounds}"
                     found[profile] = _played(asked, env, profile, folder, text, console)
@@ -209,8 +212,7 @@ def _judged(asked: Contest, played: Played, symmetric: bool, players: int) -> di
     matches = _matches(played, count, asked.payoff)
     rating = bradley_terry(matches.wins(count))
     low, high = intervals(matches, count) if len(matches.score) else (rating, rating)
-    advantage = _advantage(played, count, asked.payoff)
-    mixture, over = nash_averaging(advantage)
+    advantage, met = _advantage(played, count, asked.payoff)
     result: dict[str, Any] = {
         "entrants": list(asked.entrants),
         "payoff": asked.payoff,
@@ -219,13 +221,14 @@ def _judged(asked: Contest, played: Played, symmetric: bool, players: int) -> di
         "bradley_terry": rating.tolist(),
         "interval": np.stack([low, high], axis=1).tolist(),
         "elo": elo(matches, count).tolist(),
-        "nash_averaging": mixture.tolist(),
-        "over_nash_average": over.tolist(),
-        "cyclic_share": cyclic_share(advantage),
+        "cyclic_share": cyclic_share(advantage, met),
     }
+    if (met + np.eye(count) > 0).all():
+        mixture, over = nash_averaging(advantage)
+        result |= {"nash_averaging": mixture.tolist(), "over_nash_average": over.tolist()}
     everything = count**players if not symmetric else math.comb(count + players - 1, players)
     if asked.swiss:
-        pairs = count * (count - 1)
+        pairs = count * (count - 1) // (2 if symmetric else 1)  # nobody has to meet herself for ratings
         return result | {"matches": len(played), "saved": 1 - len(played) / pairs, "of": pairs}
     assert len(played) == everything
     game = _game(played, count, players, asked.payoff, symmetric)
@@ -255,8 +258,8 @@ def _game(played: Played, count: int, players: int, span: str, symmetric: bool) 
     return game.add(profiles, np.stack([played[tuple(own)][span] for own in profiles.tolist()]), symmetric)
 
 
-def _advantage(played: Played, count: int, span: str) -> np.ndarray:
-    """What each entrant earned more than each other where they met, `[K, K]`, antisymmetric; 0 where they did not."""
+def _advantage(played: Played, count: int, span: str) -> tuple[np.ndarray, np.ndarray]:
+    """What each entrant earned more than each other where they met, `[K, K]`, antisymmetric, and how often they did."""
     total, times = np.zeros((count, count)), np.zeros((count, count))
     for profile, rewards in played.items():
         mean = rewards[span].mean(axis=0)
@@ -267,7 +270,7 @@ def _advantage(played: Played, count: int, span: str) -> np.ndarray:
                 total[j, i] += mean[b] - mean[a]
                 times[i, j] += 1
                 times[j, i] += 1
-    return total / np.maximum(times, 1)
+    return total / np.maximum(times, 1), times
 
 
 def _print(asked: Contest, result: dict[str, Any], console: Console) -> None:
@@ -275,7 +278,7 @@ def _print(asked: Contest, result: dict[str, Any], console: Console) -> None:
     table.title_justify = "left"
     table.add_column("entrant")
     solved = result.get("solution")
-    headings = ["Bradley-Terry", "95 %", "Elo", "Nash averaging"]
+    headings = ["Bradley-Terry", "95 %", "Elo"] + (["Nash averaging"] if "nash_averaging" in result else [])
     headings += [f"{solved['solver']}, player {k}" for k in range(len(solved["profile"]))][:4] if solved else []
     headings += ["alpha-rank"] if solved else []
     for heading in headings:
@@ -286,7 +289,8 @@ def _print(asked: Contest, result: dict[str, Any], console: Console) -> None:
     for place in np.argsort(-np.array(result["bradley_terry"]), kind="stable"):
         low, high = result["interval"][place]
         cells = [asked.entrants[place], f"{result['bradley_terry'][place]:.0f}", f"{low:.0f} to {high:.0f}"]
-        cells += [f"{result['elo'][place]:.0f}", f"{result['nash_averaging'][place]:.2f}"]
+        cells += [f"{result['elo'][place]:.0f}"]
+        cells += [f"{result['nash_averaging'][place]:.2f}"] if "nash_averaging" in result else []
         if solved and ranks is not None:
             cells += [f"{own[place]:.2f}" for own in solved["profile"][:4]] + [f"{ranks[place]:.2f}"]
         table.add_row(*cells)

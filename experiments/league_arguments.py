@@ -92,6 +92,9 @@ def league_arguments(args: Sequence[str]) -> Contest:
             if flag not in ("resume", "help", "solver", "payoff", *_solver_flags(given.get("solver"))):
                 raise UserError(f"--{flag} with --resume: what was played stays; expected --solver or --payoff")
         from_files = read_yaml(str(path))
+        if given.get("solver"):  # options of the solver before are not its own
+            old = _solver_flags(from_files.get("solver"))
+            from_files = {flag: value for flag, value in from_files.items() if flag not in old}
     name = given.get("solver") or from_files.get("solver") or str(OWN["solver"].default)
     flags = {flag: replace(TRAIN.flags[flag], default=DEFAULTS.get(flag, TRAIN.flags[flag].default)) for flag in FLAGS}
     flags["learners"] = replace(flags["learners"], help="the entrants, by commas.")
@@ -136,5 +139,7 @@ def _solver_flags(name: str | None) -> dict[str, Parameter]:
 
 
 def _plain(value: Any) -> Any:
-    """A tuple of one number as the number."""
-    return value[0] if isinstance(value, tuple) and len(value) == 1 else value
+    """A tuple of one number as the number, of several as a list, one a player."""
+    if isinstance(value, tuple):
+        return value[0] if len(value) == 1 else list(value)
+    return value

@@ -18,7 +18,7 @@ import shaping
 from envs.registry import did_you_mean
 from equilibria.learner_oracle import LearnerOracle
 from equilibria.oracles import BestResponse, Oracle
-from equilibria.psro import Progress, Psro, Record, iterate, start
+from equilibria.psro import Progress, Psro, Record, iterate, start, widen
 from equilibria.reactive import reactive
 from experiments import checkpoint
 from experiments.config import FaultError, UserError
@@ -40,6 +40,7 @@ def psro(asked: Growing, command: str, console: Console) -> int:
     """
     rule, arena, capacity = build(asked)
     own, clock = asked.own, Clock()
+    room = 1 + own["iterations"] * rule.responses * (arena.num_players if rule.symmetric else 1)
     seeds = list(range(own["seed"], own["seed"] + own["seeds"]))
     if asked.resume is None:
         slug = re.sub(r"[^\w-]+", "-", f"psro-{asked.title}-{own['oracle']}-{own['solver']}")
@@ -50,7 +51,10 @@ def psro(asked: Growing, command: str, console: Console) -> int:
         with console.status("compiling, and playing the first profiles ..."):
             progress = _first(rule, arena, seeds, capacity)
         if asked.resume is not None:
-            progress = _restored(directory, progress, own, console)
+            progress = _restored(directory, progress, console)
+            if room > capacity:  # it was extended
+                rule.check(arena, capacity := room)
+                progress = widen(progress, capacity)
             if progress.iteration >= own["iterations"]:
                 text = f"{directory.path} is finished: iteration {progress.iteration} of {own['iterations']}"
                 console.print(f"{text}; --iterations N extends it", soft_wrap=True)
@@ -64,10 +68,13 @@ def psro(asked: Growing, command: str, console: Console) -> int:
                 progress, record = iterate(rule, arena, progress, seeds)
             except FloatingPointError as error:
                 raise FaultError(f"{directory.path}: {error}; what was written until then is there") from error
+            except ValueError as error:
+                raise UserError(f"{error}; what was written until then is in {directory.path}") from error
             seconds = time.perf_counter() - began
             directory.append_metrics({"step": progress.iteration, **_line(record), "seconds": round(seconds, 3)})
             checkpoint.save(directory.checkpoints, progress.iteration, _saved(progress))
-            console.print(_row(progress.iteration, record, seconds), soft_wrap=True)
+            last = progress.iteration == own["iterations"]  # which needs no room for more
+            console.print(_row(progress.iteration, record, seconds, capacity + last), soft_wrap=True)
         directory.write_summary(_summary(asked, progress, command, clock, directory))
         draw(directory.path, asked.title, progress, list(directory.read_metrics()))
     console.print(_sentence(asked, arena, progress), soft_wrap=True)
@@ -89,20 +96,26 @@ def build(asked: Growing) -> tuple[Psro, Any, int]:
     try:
         arena = _arena(asked)
         measure = equilibria.MEASURES.parameters(own["measure"])
-        risk = equilibria.MEASURES.make(own["measure"], **{k: asked.oracle[k] for k in measure})
+        risk = equilibria.MEASURES.make(own["measure"], **{k: _numbers(asked.oracle[k]) for k in measure})
         fields = {name: value for name, value in asked.oracle.items() if name not in measure}
         oracle: Oracle = (
             BestResponse(risk, **fields)
             if own["oracle"] == EXACT
             else LearnerOracle(shaping.make(own["oracle"], **asked.learner), risk, **fields)
         )
-        solver = equilibria.make(own["solver"], **asked.solver)
+        solver = equilibria.make(own["solver"], **{name: _numbers(value) for name, value in asked.solver.items()})
         rule = Psro(oracle, solver, **asked.psro)
-        capacity = own["capacity"] or 1 + own["iterations"] * rule.responses
+        every = arena.num_players if rule.symmetric else 1
+        capacity = own["capacity"] or 1 + own["iterations"] * rule.responses * every
         rule.check(arena, capacity)
     except ValueError as error:
         raise UserError(str(error)) from error
     return rule, arena, capacity
+
+
+def _numbers(value: Any) -> Any:
+    """Lists of numbers, one a player, as arrays."""
+    return np.asarray(value, np.float32) if isinstance(value, list) else value
 
 
 def _arena(asked: Growing) -> Any:
@@ -124,6 +137,8 @@ def _arena(asked: Growing) -> Any:
 def _first(rule: Psro, arena: Any, seeds: list[int], capacity: int) -> Progress:
     try:
         return start(rule, arena, seeds, capacity)
+    except FloatingPointError as error:
+        raise FaultError(str(error)) from error
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -133,7 +148,7 @@ def _saved(progress: Progress) -> Any:
     return jax.tree.map(np.asarray, progress)
 
 
-def _restored(directory: RunDirectory, like: Progress, own: dict[str, Any], console: Console) -> Progress:
+def _restored(directory: RunDirectory, like: Progress, console: Console) -> Progress:
     """Where the run in `directory` was, or its start; metrics after it are dropped."""
     step, found, unread = checkpoint.restore_latest(directory.checkpoints, _saved(like))
     for message in unread:
@@ -155,7 +170,7 @@ HEADER = f"{'iteration':>9}  {'policies':>8}  {'value':>18}  {'sd by others':>14
 )
 
 
-def _row(iteration: int, record: Record, seconds: float) -> str:
+def _row(iteration: int, record: Record, seconds: float, capacity: int) -> str:
     """Medians over seeds."""
     middle = lambda values: np.median(values, axis=0)  # noqa: E731
     sizes = "/".join(str(int(size)) for size in dict.fromkeys(middle(record.sizes)))
@@ -165,7 +180,9 @@ def _row(iteration: int, record: Record, seconds: float) -> str:
     row = f"{iteration:>9}  {sizes:>8}  {value:>18}  {risk:>14}  {gap:>8}  {exact:>8}  "
     row += f"{int(middle(record.episodes)):>9}  {seconds:>6.2f}"
     failed = int((~record.converged).sum())
-    return row + (f"  ({failed} of {len(record.converged)} solutions did not converge)" if failed else "")
+    row += f"  ({failed} of {len(record.converged)} solutions did not converge)" if failed else ""
+    full = int((record.sizes.max(axis=1) >= capacity).sum())
+    return row + (f"  ({full} of {len(record.sizes)} full)" if full else "")
 
 
 def _number(value: float) -> str:
@@ -180,8 +197,9 @@ def _introduction(asked: Growing, rule: Psro, arena: Any) -> str:
     measured = own["measure"]
     text = f"{asked.title} ({kind}), {arena.num_players} players, {seeds}: oracle {own['oracle']} ({measured})"
     text += f", solver {own['solver']}; medians over seeds"
-    certain = rule.oracle.exact and measured == "neutral" and rule.oracle.wants == "payoff"  # type: ignore[attr-defined]
-    return text + ("; gap is exact" if certain else "; gap bounds what a deviation gains from below")
+    if rule.tells_all:
+        return text + "; gap is exact, as long as populations have room"
+    return text + "; gap is an estimate of what the new policies gain, and others may gain more"
 
 
 def _sentence(asked: Growing, arena: Any, progress: Progress) -> str:

@@ -107,7 +107,13 @@ def psro_arguments(args: Sequence[str]) -> Growing:
     for flag in [*given, *from_files]:
         if flag not in (*known, "help", "h"):
             raise UserError(f"unknown flag --{flag}{did_you_mean(flag, known)}")
-    merged = [f"--{key}={value}" for key, value in from_files.items() if key not in given]
+    kinds = {
+        f"{prefix}.{p.name}".lstrip("."): p.annotation for prefix, g in groups.items() for p in g.parameters.values()
+    }
+    merged = []
+    for key, value in from_files.items():
+        if key not in given:
+            merged += [f"--{key}", *value.split(",")] if kinds[key] == "PerPlayer" else [f"--{key}={value}"]
     values = parse_flags(groups, [*merged, *args], "python run.py psro", PSRO)
     own = values.pop("")
     _check(own)
@@ -165,8 +171,10 @@ def _psro_fields() -> dict[str, Parameter]:
 
 
 def _plain(value: Any) -> Any:
-    """A tuple of one number as the number."""
-    return value[0] if isinstance(value, tuple) and len(value) == 1 else value
+    """A tuple of one number as the number, of several as a list, one a player."""
+    if isinstance(value, tuple):
+        return value[0] if len(value) == 1 else list(value)
+    return value
 
 
 def _check(own: dict[str, Any]) -> None:

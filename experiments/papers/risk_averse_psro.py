@@ -128,7 +128,13 @@ def rule(method: Method, effort: Effort) -> Psro:
     learner = shaping.make("ppo", learning_rate=0.005, entropy=0.1, minibatches=2, normalize=False, max_grad_norm=1e6)
     measure = MeanVariance(method.gamma) if method.gamma else Neutral()
     oracle = LearnerOracle(
-        learner, measure, method.uncertain, updates=effort.updates, profiles=16, episodes=EPISODES, start="fresh"
+        learner,
+        measure,
+        method.uncertain,
+        updates=effort.updates,
+        profiles=16,
+        episodes=EPISODES,
+        start="last" if method.newest else "fresh",
     )
     noise = method.options.get("risk", 0.0) if method.uncertain == "episodes" else 0.0
     solver = equilibria.make(method.solver, **method.options)
@@ -294,8 +300,8 @@ def _control(env: Environment, effort: Effort) -> dict[str, list[float]]:
     return _road_data({"return": returns} | seen)
 
 
-COMPARABLE = 0.95
-"""A mean return is comparable with another from this share of it on."""
+COMPARABLE = 0.05
+"""Mean returns are comparable up to this share of what a car gets that never overtakes."""
 
 
 def _verdict(data: dict[str, dict[str, list[float]]]) -> list[Row]:
@@ -306,7 +312,8 @@ def _verdict(data: dict[str, dict[str, list[float]]]) -> list[Row]:
     for name in DRIVING:
         if name in BASELINES:
             continue
-        rivals = [other for other in BASELINES if mean[other]["return"] <= mean[name]["return"] / COMPARABLE]
+        slack = COMPARABLE * abs(mean[STAY]["return"])
+        rivals = [other for other in BASELINES if mean[other]["return"] <= mean[name]["return"] + slack]
         if not rivals:
             rows.append(shown(f"{name}: baselines of comparable return", "none: all earn more"))
             continue
@@ -400,21 +407,16 @@ def matrix(name: str, effort: Effort) -> Measured:
     profiles = {}
     for label, (solver, options) in CONCEPTS.items():
         chosen: dict[str, Any] = options | ({"risk": 5.0 / scale} if solver in ("rae", "rqe") else {})
-        profiles[label] = np.asarray(equilibria.solve(name, solver, **chosen).profile, np.float64)
-    starts = np.stack(
-        [
-            np.asarray(
-                equilibria.solve(name, "regret_matching", key=jax.random.key(seed), steps=3200).profile, np.float64
-            )
-            for seed in range(4 * effort.seeds)
-        ]
-    )
-    profiles["self-play"] = starts.mean(axis=0)
+        profiles[label] = [np.asarray(equilibria.solve(name, solver, **chosen).profile, np.float64)]
+    profiles["self-play"] = [
+        np.asarray(equilibria.solve(name, "regret_matching", key=jax.random.key(seed), steps=3200).profile, np.float64)
+        for seed in range(4 * effort.seeds)
+    ]
     rows, data = [], {}
-    for label, own in profiles.items():
-        others = [profile for who, profile in profiles.items() if who != label]
-        among = _moments(game, own, [own])
-        out = _moments(game, own, others)
+    for label, runs in profiles.items():
+        others = [profile for who, found in profiles.items() if who != label for profile in found]
+        among = np.mean([_moments(game, own, [own]) for own in runs], axis=0).tolist()
+        out = np.mean([_moments(game, own, others) for own in runs], axis=0).tolist()
         data[label] = {"own": among, "held_out": out}
         rows.append(shown(f"{label}, with its like: mean / deviation / worst", " / ".join(f"{x:.3g}" for x in among)))
         rows.append(shown(f"{label}, with the others: mean / deviation / worst", " / ".join(f"{x:.3g}" for x in out)))
@@ -435,7 +437,7 @@ def _moments(game: Any, own: np.ndarray, others: list[np.ndarray]) -> list[float
             payoffs = np.asarray(game.payoffs[player])
             means.append((joint * payoffs).sum())
             squares.append((joint * payoffs**2).sum())
-            worst.append(payoffs[joint > 1e-3].min())
+            worst.append(payoffs[joint > 1e-6].min())
         mean = float(np.mean(means))
         found.append((mean, float(np.sqrt(max(np.mean(squares) - mean**2, 0.0))), float(min(worst))))
     return np.mean(found, axis=0).tolist()
@@ -448,8 +450,8 @@ def experiments(scale: str) -> list[Experiment]:
         Experiment(
             f"matrix_{name}",
             f"Matrix games: {name}",
-            f"γ is 5 over the largest difference of payoffs, ε = {TREMBLE}; self-play is the mean of regret matching"
-            f" from {4 * effort.seeds} random starts. Means over players; with the others: over their profiles.",
+            f"γ is 5 over the largest difference of payoffs, ε = {TREMBLE}; self-play is regret matching from"
+            f" {4 * effort.seeds} random starts, each by itself. Means over players, and over the others' profiles.",
             1,
             partial(matrix, name, effort),
         )

@@ -14,10 +14,11 @@ from equilibria.beliefs import Entropic
 from equilibria.empirical import QUANTILES, EmpiricalGame
 from equilibria.learner_oracle import LearnerOracle, _draw, _seats
 from equilibria.oracles import BestResponse
-from equilibria.psro import Psro, _targets, iterate, start
+from equilibria.psro import Psro, _targets, iterate, start, widen
 from equilibria.reactive import reactive
 from equilibria.risk import ConditionalValueAtRisk, MeanVariance, Neutral
 
+SHAPLEY = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])[:, [1, 2, 0]]
 BIASED = np.array([[0.0, -25, 50], [25, 0, -5], [-50, 5, 0]])
 
 
@@ -71,7 +72,7 @@ def test_an_episode_of_a_symmetric_game_counts_for_everybody():
     game = EmpiricalGame.empty(3, 2).replace(sizes=np.full(3, 2, np.int32))
     assert len(list(game.profiles(symmetric=True))) == 4
     game = game.add(np.array([[0, 0, 1]]), np.array([[[1.0, 2.0, 5.0]]]), symmetric=True)
-    np.testing.assert_array_equal(game.mean[:, 0, 0, 1], [1, 2, 5])
+    np.testing.assert_array_equal(game.mean[:, 0, 0, 1], [1.5, 1.5, 5])  # two of a kind get the same
     np.testing.assert_array_equal(game.mean[:, 1, 0, 0].max(), 5)
     assert game.mean[0, 1, 0, 0] == game.mean[1, 0, 1, 0] == game.mean[2, 0, 0, 1] == 5
 
@@ -83,6 +84,8 @@ def test_profiles_that_were_not_played_are_estimated():
     returns = np.array([[[own[a] + other[b]] * 2] for a, b in cells])
     table = game.add(cells, returns).game()
     np.testing.assert_allclose(table.payoffs[0, 2, 2], 11.0, rtol=1e-5)
+    far = EmpiricalGame.empty(2, 3).replace(sizes=np.full(2, 3, np.int32)).add(cells[:3], returns[:3] * 0 - 100)
+    np.testing.assert_allclose(np.asarray(far.game().payoffs), -100, rtol=1e-5)  # no policy looks better unplayed
     assert table.sizes == (3, 3)
 
 
@@ -154,7 +157,7 @@ def test_bounds_are_exact_where_responses_are_best():
 
 @pytest.mark.parametrize(("solver", "response"), [("coarse_correlated", "coarse"), ("correlated", "correlated")])
 def test_joint_policies_are_correlated_equilibria(solver, response):
-    drawn = np.random.default_rng(5).normal(size=(2, 6, 6))
+    drawn = np.stack([SHAPLEY, SHAPLEY.T])  # which has no pure equilibrium, and whose only other one is uniform
     arena = equilibria.normal_form(drawn)
     fields = {"response": response, "responses": 6 if response == "correlated" else 1}
     progress, _ = grow(exact(solver, **fields), arena, 8, capacity=6)
@@ -163,7 +166,41 @@ def test_joint_policies_are_correlated_equilibria(solver, response):
         whole = equilibria.normal_form(drawn)
         gains = whole.correlated_regret if response == "correlated" else whole.coarse_regret
         assert float(gains(jnp.asarray(joint)).max()) < 1e-6
-    assert (np.abs(joint - np.outer(joint.sum(1), joint.sum(0))).max() > 1e-3) or joint.max() > 0.99
+    assert np.abs(joint - np.outer(joint.sum(1), joint.sum(0))).max() > 0.05  # not independent
+    assert (joint * drawn).sum() > 2 / 3 + 0.1  # and worth more than independent play
+
+
+def test_anytime_minds_unequal_numbers_of_actions():
+    arena = zero_sum([[3.0, 1], [1, 3], [1.9, 1.8]])
+    assert grow(exact(anytime=True), arena, 6)[1][-1].nash_conv[0] < 1e-6
+
+
+def test_gaps_say_whether_they_are_all():
+    assert exact().tells_all
+    for other in ({"self_play": 0.5}, {"noise": 0.1}, {"response": "rectified"}):
+        assert not exact(**other).tells_all
+    assert not exact(oracle=BestResponse(diversity=1.0)).tells_all
+    assert not exact(oracle=BestResponse(MeanVariance(0.1))).tells_all
+
+
+def test_populations_can_be_given_room():
+    arena = random_zero_sum(2, 8)
+    whole, _ = grow(exact(), arena, 6, capacity=9)
+    progress, _ = grow(exact(), arena, 3, capacity=4)
+    progress = widen(progress, 9)
+    for _ in range(3):
+        progress, record = iterate(exact(), arena, progress, [0])
+    np.testing.assert_array_equal(progress.populations, whole.populations)
+    np.testing.assert_allclose(progress.games.mean, whole.games.mean)
+    np.testing.assert_allclose(progress.profile, whole.profile, atol=1e-9)
+    assert record.sizes.max() > 4
+
+
+def test_symmetric_games_with_asymmetric_solutions():
+    drawn = np.random.default_rng(2).normal(size=(5, 5))
+    arena = equilibria.normal_form(np.stack([drawn, drawn.T]))
+    _, records = grow(exact("lemke_howson", symmetric=True), arena, 8, capacity=17)
+    assert records[-1].nash_conv[0] < 1e-6
 
 
 def test_anytime_never_gets_worse_and_plain_does():
@@ -356,10 +393,10 @@ def test_numbers_of_profiles_are_those_of_games():
             assert others[number] == 1.0
 
 
-def learned(measure, uncertain="profiles", updates=400):
+def learned(measure, uncertain="profiles", updates=400, table=((10.0, -50), (5, 5))):
     """How likely a learner takes the first action against the columns (.95, .05) of the game above."""
-    table = np.array([[10.0, -50], [5, 5]])
-    env = envs.make("matching_pennies", horizon=1).replace(payoffs=jnp.asarray(np.stack([table, table.T])))
+    own = np.array(table)
+    env = envs.make("matching_pennies", horizon=1).replace(payoffs=jnp.asarray(np.stack([own, own.T])))
     fields = {"normalize": False, "max_grad_norm": 1e6, "entropy": 0.0, "torso": "table", "learning_rate": 0.01}
     learner = shaping.make("ppo", epochs=1, minibatches=1, **fields)
     oracle = LearnerOracle(learner, measure, uncertain, updates=updates, profiles=64, episodes=4)
@@ -380,6 +417,16 @@ def test_a_learner_averse_to_risk_finds_the_exact_response():
     assert learned(Neutral()) > 0.9
     np.testing.assert_allclose(learned(MeanVariance(0.01), updates=600), 0.585, atol=0.1)
     assert learned(ConditionalValueAtRisk(0.2)) < 0.1
+
+
+@pytest.mark.usefixtures("optimisers")
+@pytest.mark.parametrize("shift", [0.0, 100.0])
+def test_what_varies_may_be_whole_episodes(shift):
+    safe = np.array([[10.0, 10], [5, 5]]) + shift
+    assert learned(MeanVariance(0.01), "episodes", table=safe) > 0.75
+    assert learned(ConditionalValueAtRisk(0.5), "episodes", table=safe) > 0.75
+    risky = np.array([[10.0, -50], [5, 5]]) + shift
+    assert learned(MeanVariance(0.05), "episodes", table=risky) < 0.25
 
 
 @pytest.mark.slow

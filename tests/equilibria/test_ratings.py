@@ -75,6 +75,9 @@ def test_cyclic_share_tells_cycles_from_ladders():
     assert cyclic_share(rating[:, None] - rating[None]) == pytest.approx(0.0, abs=1e-12)
     assert 0 < cyclic_share(CYCLE + rating[:, None] - rating[None]) < 1
     assert cyclic_share(np.zeros((3, 3))) == 0.0
+    ladder = np.arange(8.0)
+    met = np.abs(ladder[:, None] - ladder[None]) == 1  # neighbours alone
+    assert cyclic_share(met * (ladder[:, None] - ladder[None]), met) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_swiss_pairs_are_neighbours_who_have_not_met():
@@ -84,6 +87,16 @@ def test_swiss_pairs_are_neighbours_who_have_not_met():
     met[1, 2] = met[2, 1] = 1
     assert swiss_pairs(rating, met) == [(0, 2), (1, 3)]
     assert len(swiss_pairs(np.arange(5.0), np.zeros((5, 5)))) == 2
+
+
+@pytest.mark.parametrize("size", [3, 5, 6])
+def test_as_many_rounds_as_a_round_robin_has_let_everybody_meet(size):
+    met = np.zeros((size, size))
+    for _ in range(size - 1 + size % 2):
+        for i, j in swiss_pairs(np.arange(size, dtype=float), met):
+            met[i, j] += 1
+            met[j, i] += 1
+    assert (met + np.eye(size) > 0).all()
 
 
 def test_swiss_rounds_find_the_order_with_fewer_matches():
