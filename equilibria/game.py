@@ -65,11 +65,19 @@ class NormalForm(struct.PyTreeNode):
 
     def scale(self) -> Float[Array, ""]:
         """The largest difference of two payoffs of one player; 1 if there is none."""
+        largest = self._ranges().max()
+        return jnp.where(largest > 0, largest, 1.0)
+
+    def scales(self) -> Float[Array, " n"]:
+        """The largest difference of two payoffs of each player; the largest of all for whom it is 0."""
+        own = self._ranges()
+        return jnp.where(own > 0, own, self.scale())
+
+    def _ranges(self) -> Float[Array, " n"]:
         legal = self.legal()[None]
         high = jnp.where(legal, self.payoffs, -jnp.inf).reshape(self.num_players, -1).max(axis=1)
         low = jnp.where(legal, self.payoffs, jnp.inf).reshape(self.num_players, -1).min(axis=1)
-        largest = (high - low).max()
-        return jnp.where(largest > 0, largest, 1.0)
+        return high - low
 
     def outcomes(self) -> Float[Array, "n A O"]:
         """Each player's payoffs by own action and by joint action of the others, O = A^(n - 1).

@@ -10,7 +10,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float
 
 from equilibria.game import NormalForm
-from equilibria.numerics import project
+from equilibria.numerics import centred, project
 from equilibria.risk import Risk
 
 __all__ = ["Perceived", "perceive"]
@@ -111,7 +111,7 @@ class Perceived(struct.PyTreeNode):
     ) -> tuple[Float[Array, "n A"], Float[Array, " n"]]:
         """The same, from the strategies of `profile`, while the others are taken to do `chance`."""
         value = lambda own: self._utility(own, chance, smoothing)  # noqa: E731
-        slope = lambda own: self.slope_at(own, chance, smoothing)  # noqa: E731
+        slope = lambda own: centred(self.slope_at(own, chance, smoothing), self.mask)  # noqa: E731
 
         def better(carry: Any) -> Any:
             own, ahead, momentum, rate, _, step = carry

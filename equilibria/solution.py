@@ -73,7 +73,7 @@ def certified(
         game: the game.
         profile: `[n, A]`; with `joint` its marginals.
         regret: `[n]`, in the utility of the solver.
-        tolerance: of `regret`, as a share of the largest difference of payoffs.
+        tolerance: of `regret`, as a share of the largest difference of the own payoffs.
         steps: taken.
         joint: distribution over joint actions `[A, ..., A]` of a correlated solution.
     """
@@ -89,7 +89,7 @@ def certified(
         worst=seen.min(axis=1),
         regret=regret,
         payoff_regret=game.coarse_regret(joint) if correlated else game.regret(profile),
-        converged=jnp.isfinite(profile).all() & (regret.max() <= tolerance * game.scale()),
+        converged=jnp.isfinite(profile).all() & (regret <= tolerance * game.scales()).all(),
         steps=jnp.asarray(steps, jnp.int32),
         joint=joint,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 from flax import struct
 from jaxtyping import Array, Key
 
+from envs.registry import did_you_mean
 from equilibria.game import NormalForm
 from equilibria.solution import Solution
 
@@ -41,6 +42,10 @@ class Solver(struct.PyTreeNode):
                 out of range; the message names the field, its value and what was expected.
         """
         for part in (self, getattr(self, "measure", self)):
+            for name, hint in get_type_hints(type(part)).items():
+                if get_origin(hint) is Literal and getattr(part, name) not in get_args(hint):
+                    value, choices = getattr(part, name), get_args(hint)
+                    raise ValueError(f"{name} = {value!r}{did_you_mean(str(value), choices)}")
             for name, (low, high) in part.ranges.items():
                 if hasattr(part, name):
                     require_numbers(name, getattr(part, name), low, high, game.num_players)

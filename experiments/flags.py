@@ -38,6 +38,7 @@ def parse_flags(
     Raises:
         SystemExit: `--help` (0), or a value that is not of its type (2).
     """
+    args = _separated(groups, args)
     slots: list[Any] = []
     for place, (prefix, group) in enumerate(groups.items()):
         if prefix:
@@ -57,6 +58,26 @@ def parse_flags(
         inner, stem = (getattr(parsed, f"group_{place}"), "") if prefix else (parsed, "flag_")
         values[prefix] = {name: getattr(inner, stem + name) for name in group.parameters}
     return values
+
+
+def _separated(groups: Mapping[str, Group], args: Sequence[str]) -> list[str]:
+    """`--risk 0.1,0.5` as `--risk 0.1 0.5`, for flags of which each player may have one."""
+    many = {
+        f"--{prefix}.{own.name}" if prefix else f"--{own.name}"
+        for prefix, group in groups.items()
+        for own in group.parameters.values()
+        if own.annotation == "PerPlayer"
+    }
+    found: list[str] = []
+    for place, arg in enumerate(args):
+        flag, equals, value = arg.partition("=")
+        if equals and flag in many and "," in value:
+            found += [flag, *value.split(",")]
+        elif place and args[place - 1] in many and "," in arg:
+            found += arg.split(",")
+        else:
+            found.append(arg)
+    return found
 
 
 def _dataclass(group: Group) -> type:

@@ -107,13 +107,7 @@ def psro_arguments(args: Sequence[str]) -> Growing:
     for flag in [*given, *from_files]:
         if flag not in (*known, "help", "h"):
             raise UserError(f"unknown flag --{flag}{did_you_mean(flag, known)}")
-    kinds = {
-        f"{prefix}.{p.name}".lstrip("."): p.annotation for prefix, g in groups.items() for p in g.parameters.values()
-    }
-    merged = []
-    for key, value in from_files.items():
-        if key not in given:
-            merged += [f"--{key}", *value.split(",")] if kinds[key] == "PerPlayer" else [f"--{key}={value}"]
+    merged = [f"--{key}={value}" for key, value in from_files.items() if key not in given]
     values = parse_flags(groups, [*merged, *args], "python run.py psro", PSRO)
     own = values.pop("")
     _check(own)

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from experiments.config import UserError
 
-__all__ = ["RunDirectory", "new_directory", "write_atomically", "write_json"]
+__all__ = ["RunDirectory", "finite", "new_directory", "write_atomically", "write_json"]
 
 
 class RunDirectory:
@@ -74,7 +74,7 @@ class RunDirectory:
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add one line to `metrics.jsonl`; NaN and infinity become null, as JSON has neither."""
         with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_finite(line)) + "\n")
+            file.write(json.dumps(finite(line)) + "\n")
 
     def read_metrics(self) -> Iterator[dict[str, Any]]:
         """The lines of `metrics.jsonl`; a last line cut short by a crash is left out.
@@ -140,7 +140,7 @@ def _next(parent: Path, name: str) -> Path:
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write `path`, atomically; NaN and infinity become null, as JSON has neither."""
-    write_atomically(path, (json.dumps(_finite(data), indent=2) + "\n").encode())
+    write_atomically(path, (json.dumps(finite(data), indent=2) + "\n").encode())
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -153,9 +153,10 @@ def write_atomically(path: Path, data: bytes) -> None:
     os.replace(temporary, path)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """`value` with None for NaN and infinity, of which JSON has neither."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and value - value != 0 else value

@@ -23,6 +23,7 @@ from equilibria.numerics import in_lanes
 from equilibria.properties import risk_dominant
 from equilibria.solvers.pure import pure_equilibria
 from experiments.config import UserError
+from experiments.run_directory import finite
 from experiments.solve_arguments import Solving
 from experiments.solve_pictures import draw_frontier, draw_game
 
@@ -43,6 +44,11 @@ def solve(asked: Solving, console: Console) -> int:
     Raises:
         UserError: what is wrong with the game, an option, or the two together.
     """
+    with jax.enable_x64(True):
+        return _solve(asked, console)
+
+
+def _solve(asked: Solving, console: Console) -> int:
     try:
         game = _game(asked)
         if asked.sweep:
@@ -53,7 +59,7 @@ def solve(asked: Solving, console: Console) -> int:
     if asked.json:
         told = [_as_json(asked, own) for _, own in found]
         many = asked.everything or asked.restarts or len(asked.solvers) > 1
-        print(json.dumps(told if many else told[0]))  # noqa: T201  the result itself
+        print(json.dumps(finite(told if many else told[0])))  # noqa: T201  the result itself
     else:
         if found:
             console.print(_table(asked.title, game, [own for _, own in found]))
@@ -75,10 +81,10 @@ def _say(asked: Solving, console: Console, text: str) -> None:
 
 
 def _game(asked: Solving) -> NormalForm:
-    if asked.env is None:
-        return equilibria.load(asked.game)
-    fields = {"players": asked.players} if asked.players else {}
     with jax.enable_x64(True):
+        if asked.env is None:
+            return equilibria.load(asked.game)
+        fields = {"players": asked.players} if asked.players else {}
         return equilibria.load(envs.make(asked.env, **fields))
 
 
@@ -178,7 +184,8 @@ def sentence(game: NormalForm, found: Solution) -> str:
             kinds.append("the payoff-dominant")
         if risk_dominant(game) == joint:
             kinds.append("the risk-dominant")
-        ending = f"{' and '.join(kinds)} equilibrium" if kinds else "neither payoff- nor risk-dominant"
+        no = "neither payoff- nor risk-dominant" if game.sizes == (2, 2) else "not the payoff-dominant"
+        ending = f"{' and '.join(kinds)} equilibrium" if kinds else no
         return f"{text}: {ending} of {len(settled)} pure ones."
     return f"{text}."
 
@@ -215,7 +222,7 @@ def _sweep(asked: Solving, game: NormalForm, console: Console) -> int:
     draw_frontier(asked.out / "frontier.png", f"{asked.title}: {name}", _labels(game), key, values, found)
     failed = sum(not bool(own.converged) for own in found)
     if asked.json:
-        print(json.dumps([_as_json(asked, own) for own in found]))  # noqa: T201  the result itself
+        print(json.dumps(finite([_as_json(asked, own) for own in found])))  # noqa: T201  the result itself
     _say(asked, console, f"{points} solutions of {asked.title}, {failed} not converged")
     _say(asked, console, f"frontier: {asked.out / 'frontier.csv'}, {asked.out / 'frontier.png'}")
     return 1 if failed else 0
