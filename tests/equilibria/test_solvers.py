@@ -436,3 +436,22 @@ def test_thousands_of_random_games(name, players, actions):
             regret = np.asarray(found.regret).max(axis=1)
             assert (np.asarray(found.converged) == (regret <= 1e-8 * scale)).all()
             assert np.asarray(found.converged).mean() >= (0.95 if name == "cvar" else 0.98)
+
+
+@pytest.mark.parametrize("field", [{"variance": "tot"}, {"method": "newton"}, {"trembles": "mistak"}])
+def test_unknown_choices_are_refused(field):
+    ((name, value),) = field.items()
+    with pytest.raises(ValueError, match=f"{name} = '{value}'"):
+        equilibria.solve("chicken", "rae", **field)
+
+
+def test_every_player_is_certified_by_the_own_payoffs():
+    pennies = np.array([[1.0, -1], [-1, 1]])
+    found = equilibria.solve(np.stack([1e8 * pennies, -pennies]), "pure")  # there is none
+    assert not found.converged
+
+
+def test_large_offsets_leave_play_on_the_simplex():
+    found = equilibria.solve(np.array([[[3, 0], [5, 1]], [[3, 5], [0, 1]]]) + 1e9, "fictitious_play")
+    np.testing.assert_allclose(found.profile.sum(axis=1), 1, atol=1e-12)
+    assert found.profile[0, 1] > 0.9

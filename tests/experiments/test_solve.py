@@ -120,3 +120,16 @@ def test_what_does_not_converge_says_so(capsys):
     code, out, _ = run(capsys, "--game", "matching_pennies", "--solver", "pure")
     assert code == 1
     assert "did NOT converge" in out
+
+
+def test_payoffs_keep_their_digits(capsys, tmp_path):
+    path = tmp_path / "big.json"
+    path.write_text(json.dumps((np.array([[[3, 0], [5, 1]], [[3, 5], [0, 1]]]) + 1e9).tolist()))
+    _, out, _ = run(capsys, "--payoffs", str(path), "--solver", "pure", "--all", "--json")
+    (only,) = json.loads(out)
+    np.testing.assert_array_equal(only["profile"], [[0, 1], [0, 1]])
+
+
+def test_one_number_a_player_by_commas(capsys):
+    _, out, _ = run(capsys, "--game=chicken", "--solver=rae", "--risk=0.1,0.5", "--json")
+    assert json.loads(out)["options"]["risk"] == [0.1, 0.5]
