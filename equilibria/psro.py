@@ -305,7 +305,7 @@ def _fill(psro: Psro, arena: Any, progress: Progress, keys: Any, seeds: Sequence
     games = [jax.tree.map(lambda leaf, s=s: leaf[s], progress.games) for s in range(len(progress.profile))]
     exact = psro.oracle.exact
     todo = [_missing(psro, game, seed, progress.iteration) for seed, game in zip(seeds, games, strict=True)]
-    part = 0
+    part = 2**20
     while any(map(len, todo)):
         longest = max(map(len, todo))
         cells = next((size for size in CELLS if size >= longest), CELLS[-1])
@@ -314,9 +314,9 @@ def _fill(psro: Psro, arena: Any, progress: Progress, keys: Any, seeds: Sequence
             rows = np.zeros((len(games), cells, games[0].num_players), np.int32)
             for number, own in enumerate(wanted):
                 rows[number, : len(own)] = own if len(own) else 0
-            now = jax.vmap(jax.random.fold_in, (0, None))(keys, 2**20 + part)
-            part += 1
-            returns = np.asarray(_play(psro.oracle, arena, progress.populations, rows, now, psro.episodes), np.float64)
+            own_keys = _each(keys, part, np.arange(place, place + cells))
+            found = _play(psro.oracle, arena, progress.populations, rows, own_keys, psro.episodes)
+            returns = np.asarray(found, np.float64)
             if not np.isfinite(returns).all():
                 raise FloatingPointError("returns that are not finite: expected policies and rewards to be finite")
             for number, own in enumerate(wanted):
@@ -324,6 +324,7 @@ def _fill(psro: Psro, arena: Any, progress: Progress, keys: Any, seeds: Sequence
                     games[number] = games[number].add(own, returns[number, : len(own)], psro.symmetric)
         if exact or psro.standard_error is None:
             break
+        part += 1
         error = psro.standard_error
         unsure = lambda game, own, error=error: [  # noqa: E731
             cell
@@ -432,7 +433,8 @@ def _check_symmetry(psro: Psro, arena: Any, progress: Progress, keys: Any) -> No
     profiles = np.zeros((len(progress.profile), n, n), np.int32)
     for seat in range(n):
         profiles[:, seat, seat] = 1
-    returns = np.asarray(_play(psro.oracle, arena, progress.populations, profiles, keys, EPISODES), np.float64)
+    own_keys = _each(keys, 2**21, np.arange(n))
+    returns = np.asarray(_play(psro.oracle, arena, progress.populations, profiles, own_keys, EPISODES), np.float64)
     odd = np.stack([returns[:, seat, :, seat] for seat in range(n)], axis=1)  # of the one who differs, [S, n, E]
     others = np.stack([np.delete(returns[:, seat], seat, axis=2).mean(axis=2) for seat in range(n)], axis=1)
     for what in (odd, others):
@@ -451,10 +453,17 @@ def _wide(arena: Any, populations: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (n, *leaf.shape[1:])), populations)
 
 
+@jax.jit
+def _each(keys: Any, part: Any, places: Any) -> Any:
+    """A key for each place in a list of profiles, `[S, B]`, whatever the lists of other seeds."""
+    own = jax.vmap(jax.random.fold_in, (0, None))(keys, part)
+    return jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))(own, places)
+
+
 @partial(jax.jit, static_argnums=3)
 def _first(oracle: Oracle, arena: Any, keys: Any, responses: int) -> Any:
     """States of the oracle, leaves `[S, R, n, ...]`."""
-    made = lambda key, r: oracle.init(arena, jax.random.fold_in(key, r))  # noqa: E731
+    made = lambda key, r: oracle.init(arena, jax.random.fold_in(key, 2**22 + r))  # noqa: E731
     return jax.vmap(jax.vmap(made, (None, 0)), (0, None))(keys, jnp.arange(responses))
 
 
@@ -485,15 +494,15 @@ def _respond(
 def _play(
     oracle: Oracle, arena: Any, populations: Any, profiles: Any, keys: Any, episodes: int
 ) -> Float[Array, "S B E n"]:
-    """Returns of profiles `[S, B, n]`, each with a key of its own."""
+    """Returns of profiles `[S, B, n]`, each with one of the `keys` `[S, B]`."""
 
-    def one(populations: Any, profiles: Any, key: Any) -> Any:
+    def one(populations: Any, profiles: Any, keys: Any) -> Any:
         wide = _wide(arena, populations)
 
         def cell(profile: Any, key: Any) -> Any:
             chosen = jax.tree.map(lambda leaf: leaf[jnp.arange(arena.num_players), profile], wide)
             return oracle.play(arena, chosen, episodes, key)
 
-        return jax.vmap(cell)(profiles, jax.random.split(key, len(profiles)))
+        return jax.vmap(cell)(profiles, keys)
 
     return jax.vmap(one)(populations, profiles, keys)

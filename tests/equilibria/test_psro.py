@@ -457,3 +457,14 @@ def test_profiles_play_on_until_they_are_sure():
     game = jax.tree.map(lambda leaf: leaf[0], progress.games)
     assert game.standard_error.max() <= 0.05 or game.count.max() == 64 * 16
     assert game.count.min() > 16
+
+
+@pytest.mark.usefixtures("optimisers")
+def test_what_is_sampled_does_not_depend_on_other_seeds():
+    oracle = LearnerOracle(shaping.make("ppo"), updates=1, profiles=2, episodes=2)
+    psro = Psro(oracle, equilibria.make("uniform"), episodes=16, standard_error=0.1, profiles=2)
+    env = envs.make("chicken", horizon=1)
+    both, _ = grow(psro, env, 2, seeds=(3, 5))
+    alone, _ = grow(psro, env, 2, seeds=(5,))
+    np.testing.assert_array_equal(both.games.count[1], alone.games.count[0])
+    np.testing.assert_allclose(both.games.mean[1], alone.games.mean[0], atol=1e-6)
