@@ -134,6 +134,7 @@ def _curves(path: Path, title: str, lines: list[dict[str, Any]]) -> None:
     right.legend(frameon=False, fontsize=8)
     for panel in (left, right):
         panel.set_xlabel("iteration")
+        panel.xaxis.get_major_locator().set_params(integer=True)
         panel.spines[["top", "right"]].set_visible(False)
     seeds = value.shape[1]
     figure.suptitle(f"{title}; thick: median of {seeds} seed{'s' if seeds > 1 else ''}", x=0.01, ha="left", fontsize=11)
