@@ -49,7 +49,8 @@ class Psro(struct.PyTreeNode):
         response: to what: the others' mixtures, taken as "independent"; the joint distribution, "coarse"; what the
             others do when one's own policy is recommended, one response for each of the most likely, "correlated"; or
             "rectified", mixtures of those against whom one's own policy does at least as well as on average.
-        responses: policies a player and iteration, learned side by side.
+        responses: policies a player and iteration, learned side by side; of a best response there is but one to a
+            mixture.
         self_play: how much of what is responded to is the others' newest policies, in [0, 1].
         anytime: mixtures are those that do best against the worst *strategy* of the whole game, not policy of the
             population; of zero-sum games in normal form.
@@ -98,6 +99,11 @@ class Psro(struct.PyTreeNode):
         if self.anytime and (self.symmetric or not (self.oracle.exact and n == 2 and zero_sum(arena))):
             raise ValueError(
                 "anytime: expected a zero-sum game of 2 players in normal form, the exact oracle, and not symmetric"
+            )
+        if self.responses > 1 and self.oracle.exact and self.response in ("independent", "coarse"):
+            raise ValueError(
+                f"responses: the exact oracle has one best response to one mixture, found {self.responses};"
+                " expected 1, or response = 'rectified' or 'correlated'"
             )
         if self.symmetric and isinstance(arena, NormalForm) and not is_symmetric(arena):
             raise ValueError("symmetric: the payoffs are not; expected a symmetric game, or symmetric = False")

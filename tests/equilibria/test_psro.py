@@ -215,7 +215,8 @@ def test_anytime_never_gets_worse_and_plain_does():
 def test_rectified_responds_to_those_who_are_beaten():
     arena = zero_sum([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]])
     psro = exact(response="rectified", responses=3)
-    progress, _ = grow(psro, arena, 3, capacity=8)
+    progress, records = grow(exact(), arena, 6, capacity=8)
+    assert records[-1].nash_conv[0] < 1e-9  # all three are in the mixtures
     targets, active = _targets(psro, progress, 0)
     game = progress.games.mean[0, 0]
     plain, _ = _targets(exact(responses=3), progress, 0)
@@ -268,22 +269,56 @@ def test_alpha_rank_with_preference_responses():
         assert max(scores) <= max(scores[action] for action in inside) + 1e-9
 
 
-def test_diversity_finds_other_responses():
+def cardinality(population, table):
+    """Expected size of the determinantal point process of a population, directly."""
+    kept = population @ table
+    kept = kept / np.sqrt((table**2).sum(axis=1)).max()
+    kernel = kept @ kept.T
+    return np.trace(np.eye(len(kernel)) - np.linalg.inv(kernel + np.eye(len(kernel))))
+
+
+def test_diversity_finds_responses_that_make_populations_larger():
     rng = np.random.default_rng(8)
-    arena = zero_sum(rng.normal(size=(9, 9)))
-    plain = grow(exact(), arena, 3)[0].populations[0, 0]
-    diverse = grow(exact(oracle=BestResponse(diversity=5.0)), arena, 3)[0].populations[0, 0]
-    assert np.abs(plain - diverse).max() > 0.5
+    more = []
+    for _ in range(8):
+        table = rng.normal(size=(9, 9))
+        arena = zero_sum(table)
+        populations = jnp.asarray(np.eye(9)[[rng.permutation(9)[:3], rng.permutation(9)[:3]]])
+        target = jnp.full((2, 3, 3), 1 / 9)
+        sizes, key = jnp.full(2, 3, jnp.int32), jax.random.key(0)
+        own, sides = np.asarray(populations), (table, -table.T)
+        found = []
+        for oracle in (BestResponse(), BestResponse(diversity=100.0)):
+            replies, _ = oracle.respond(arena, populations[:, 0], populations, target, sizes, key)
+            found.append(
+                [
+                    cardinality(np.vstack([own[i], np.asarray(replies)[i]]), sides[i] @ own[1 - i].T)
+                    for i in range(2)
+                ]
+            )
+        for player, best in enumerate(found[1]):
+            table_of = sides[player] @ own[1 - player].T
+            every = [cardinality(np.vstack([own[player], pure]), table_of) for pure in np.eye(9)]
+            np.testing.assert_allclose(best, max(every), rtol=1e-5)
+            more.append(best - found[0][player])
+    assert np.mean(np.array(more) > 1e-3) > 0.5
 
 
 def test_several_responses_an_iteration():
-    for seed in range(9, 13):  # in some games a rule adds nothing
-        arena = random_zero_sum(seed, 12)
-        several, _ = grow(exact(response="rectified", responses=3), arena, 4)
-        single, _ = grow(exact(response="rectified"), arena, 4)
-        if several.games.sizes.max() > single.games.sizes.max():
-            return
-    raise AssertionError("never more policies than with one response")
+    cycle = np.array([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]])
+    counters = np.where(cycle >= 0, 0.9, -5.0)  # each does well where one of the cycle does not lose, and only there
+    arena = zero_sum(np.block([[cycle, -counters.T], [counters, np.zeros((3, 3))]]))
+    seeds = range(6)
+    whole, records = grow(exact(), arena, 8, seeds, capacity=12)
+    assert (records[-1].nash_conv < 1e-9).all()  # of the cycle alone
+    sizes = whole.games.sizes.sum()
+    single, _ = iterate(exact(response="rectified"), arena, whole, seeds)
+    wide = whole._replace(states=np.repeat(whole.states, 3, axis=1))
+    several, _ = iterate(exact(response="rectified", responses=3), arena, wide, seeds)
+    assert 0 < single.games.sizes.sum() - sizes <= 2 * len(seeds)
+    assert several.games.sizes.sum() > single.games.sizes.sum() + len(seeds)
+    with pytest.raises(ValueError, match="one best response"):
+        start(exact(responses=3), arena, [0], 8)
 
 
 def test_symmetric_games_need_one_population():
