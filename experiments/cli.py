@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+from rich.console import Console
 
 from envs.registry import Registry, did_you_mean
 from experiments.commands import crossplay_arguments, evaluate_arguments, render_arguments, reproduce_arguments
@@ -16,9 +19,6 @@ from experiments.config import FaultError, UserError, parse
 from experiments.league_arguments import league_arguments
 from experiments.psro_arguments import psro_arguments
 from experiments.solve_arguments import solve_arguments
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 __all__ = ["main"]
 
@@ -28,9 +28,9 @@ def main(args: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if args is None else args)
     command = args.pop(0) if args and not args[0].startswith("-") else "train"
     try:
-        if command not in COMMANDS:
-            raise UserError(f"unknown command {command!r}{did_you_mean(command, COMMANDS)}")
-        return COMMANDS[command](args)
+        if command not in (*ARGUMENTS, "list"):
+            raise UserError(f"unknown command {command!r}{did_you_mean(command, [*ARGUMENTS, 'list'])}")
+        return _list(args) if command == "list" else _run(command, args)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -45,71 +45,14 @@ def main(args: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _train(args: list[str]) -> int:
-    run, resume = parse(args)
+def _run(command: str, args: list[str]) -> int:
+    """Check the arguments, and only then import JAX and the module of the command's name."""
+    asked = ARGUMENTS[command](args)
     _prepare_jax()
-    from experiments.train import train  # imports JAX
-
-    return train(run, resume, _written(args), _console())
-
-
-def _evaluate(args: list[str]) -> int:
-    asked = evaluate_arguments(args)
-    _prepare_jax()
-    from experiments.evaluate import evaluate  # imports JAX
-
-    evaluate(asked, _written(["evaluate", *args]), _console())
-    return 0
-
-
-def _crossplay(args: list[str]) -> int:
-    entries, run = crossplay_arguments(args)
-    _prepare_jax()
-    from experiments.crossplay import crossplay  # imports JAX
-
-    crossplay(entries, run, _written(["crossplay", *args]), _console())
-    return 0
-
-
-def _render(args: list[str]) -> int:
-    asked = render_arguments(args)
-    _prepare_jax()
-    from experiments.render import render  # imports JAX
-
-    render(asked, _console())
-    return 0
-
-
-def _reproduce(args: list[str]) -> int:
-    asked = reproduce_arguments(args)
-    _prepare_jax()
-    from experiments.reproduce import reproduce  # imports JAX
-
-    return reproduce(asked, _console())
-
-
-def _solve(args: list[str]) -> int:
-    asked = solve_arguments(args)
-    _prepare_jax()
-    from experiments.solve import solve  # imports JAX
-
-    return solve(asked, _console())
-
-
-def _psro(args: list[str]) -> int:
-    asked = psro_arguments(args)
-    _prepare_jax()
-    from experiments.psro import psro  # imports JAX
-
-    return psro(asked, _written(["psro", *args]), _console())
-
-
-def _league(args: list[str]) -> int:
-    asked = league_arguments(args)
-    _prepare_jax()
-    from experiments.league import league  # imports JAX
-
-    return league(asked, _written(["league", *args]), _console())
+    written = _written(args if command == "train" else [command, *args])
+    main = getattr(importlib.import_module(f"experiments.{command}"), command)
+    code = main(asked, written, Console(highlight=False, markup=False))
+    return code if isinstance(code, int) else 0
 
 
 def _list(args: list[str]) -> int:
@@ -134,14 +77,7 @@ def _written(args: Sequence[str]) -> str:
     return shlex.join(["python", "run.py", *args])
 
 
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False, markup=False)
-
-
 def _print_registry(title: str, registry: Registry) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
@@ -184,14 +120,14 @@ def _prepare_jax() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {threads}=false".strip()
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "train": _train,
-    "list": _list,
-    "solve": _solve,
-    "psro": _psro,
-    "league": _league,
-    "evaluate": _evaluate,
-    "crossplay": _crossplay,
-    "render": _render,
-    "reproduce": _reproduce,
+ARGUMENTS: dict[str, Callable[[list[str]], Any]] = {
+    "train": parse,
+    "solve": solve_arguments,
+    "psro": psro_arguments,
+    "league": league_arguments,
+    "evaluate": evaluate_arguments,
+    "crossplay": crossplay_arguments,
+    "render": render_arguments,
+    "reproduce": reproduce_arguments,
 }
+"""What each command makes of its arguments, without JAX; the function `experiments.NAME.NAME` does it."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import shaping
 from envs.registry import Parameter, did_you_mean
@@ -18,6 +18,7 @@ __all__ = [
     "NAIVE",
     "Entry",
     "Evaluation",
+    "Pairing",
     "Rendering",
     "Reproduction",
     "crossplay_arguments",
@@ -207,7 +208,19 @@ def evaluate_arguments(args: Sequence[str]) -> Evaluation:
     return Evaluation(Path(found[0]), run, **{name: rest[name] for name in ("panel", "hardstop", "blindsight")})
 
 
-def crossplay_arguments(args: Sequence[str]) -> tuple[list[Entry], Run]:
+class Pairing(NamedTuple):
+    """What is to be played.
+
+    Attributes:
+        entries: who takes part.
+        run: environment, seeds, and hyper-parameters of learners given by name.
+    """
+
+    entries: list[Entry]
+    run: Run
+
+
+def crossplay_arguments(args: Sequence[str]) -> Pairing:
     """The entries, and what they play (environment, seeds, hyper-parameters of learners given by name).
 
     Raises:
@@ -240,7 +253,7 @@ def crossplay_arguments(args: Sequence[str]) -> tuple[list[Entry], Run]:
                 )
     names = tuple(entry.name for entry in entries if entry.name)
     command = Command("python run.py crossplay ENTRY [ENTRY ...]", CROSSPLAY, own, fixed, names)
-    return entries, resolve(command, flags, environment, file)[0]
+    return Pairing(entries, resolve(command, flags, environment, file)[0])
 
 
 def render_arguments(args: Sequence[str]) -> Rendering:

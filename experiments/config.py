@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import yaml
 
@@ -29,6 +29,7 @@ __all__ = [
     "Command",
     "FaultError",
     "Run",
+    "Training",
     "UserError",
     "build_environment",
     "build_learners",
@@ -156,8 +157,20 @@ def _own_flags() -> dict[str, Parameter]:
 TRAIN = Command("python run.py", DESCRIPTION, _own_flags())
 
 
-def parse(args: Sequence[str]) -> tuple[Run, str | None]:
-    """Resolve a command line that trains. Returns the run and the directory to resume, if any.
+class Training(NamedTuple):
+    """What is to be trained.
+
+    Attributes:
+        run: the resolved flags.
+        resume: directory of the run to be continued, if any.
+    """
+
+    run: Run
+    resume: str | None = None
+
+
+def parse(args: Sequence[str]) -> Training:
+    """Resolve a command line that trains.
 
     Raises:
         UserError: a mistake in the flags, a file or a value.
@@ -173,7 +186,7 @@ def parse(args: Sequence[str]) -> tuple[Run, str | None]:
     from_files: dict[str, str] = {}
     for path in known.config:
         from_files |= read_yaml(path)
-    return resolve(TRAIN, rest, from_files, ", ".join(known.config))[0], known.resume
+    return Training(resolve(TRAIN, rest, from_files, ", ".join(known.config))[0], known.resume)
 
 
 def resolve(

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 import shaping
 from envs import Environment
-from experiments.commands import Entry
+from experiments.commands import Entry, Pairing
 from experiments.config import FaultError, Run, UserError, build_environment, build_learners
 from experiments.crossplay_report import Cell, write
 from experiments.run_directory import new_directory
@@ -100,13 +100,14 @@ class Form:
         return np.cumsum([0, *(len(player.seeds) for _, player in self.players)]).tolist()[:-1]
 
 
-def crossplay(entries: Sequence[Entry], run: Run, command: str, console: Console) -> Path:
+def crossplay(asked: Pairing, command: str, console: Console) -> Path:
     """Play everyone against everyone, print the matrix, and write it to a new directory; returns the directory.
 
     Raises:
         UserError: a mistake in what was asked for, before anything is compiled.
         FaultError: numbers that are not finite; the message names the pair.
     """
+    entries, run = asked
     env = build_environment(run)
     if env.num_players < 2:
         raise UserError(f"{run.env} has 1 player: expected an environment with 2 or more")

@@ -55,7 +55,7 @@ CARRIED = ("learning_rate", "lookahead_rate", "units")
 """Hyper-parameters of the run's learners that other rules take over."""
 
 
-def render(asked: Rendering, console: Console) -> list[Path]:
+def render(asked: Rendering, command: str, console: Console) -> list[Path]:
     """Draw what can be drawn of a run, print where it is and what could not be; returns the paths.
 
     Raises:

@@ -111,7 +111,7 @@ def shown(what: str, ours: float | str, published: float | str | None = None) ->
     return Row(what, published, ours if isinstance(ours, str) else float(ours), "", None)
 
 
-def reproduce(asked: Reproduction, console: Console) -> int:
+def reproduce(asked: Reproduction, command: str, console: Console) -> int:
     """Run the experiments asked for that are not done yet; print the tables and write the report.
 
     Returns:

@@ -35,7 +35,7 @@ SHOWN = 8
 """Actions of a player in a table."""
 
 
-def solve(asked: Solving, console: Console) -> int:
+def solve(asked: Solving, command: str, console: Console) -> int:
     """Solve, print and draw.
 
     Returns:

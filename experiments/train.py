@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from experiments import checkpoint
-from experiments.config import Run, UserError, to_flags
+from experiments.config import Run, Training, UserError, to_flags
 from experiments.figures import welfare_curves
 from experiments.report import headline, print_table, sentence, summary, table
 from experiments.run_directory import RunDirectory
@@ -62,12 +62,13 @@ class Clock:
         return self.steps / self.training_s if self.steps else 1.0
 
 
-def train(run: Run, resume: str | None, command: str, console: Console) -> int:
-    """Run `run` from its start, or from the last checkpoint of the directory `resume`. Returns the exit code.
+def train(asked: Training, command: str, console: Console) -> int:
+    """Run from the start, or from the last checkpoint of the directory to be resumed. Returns the exit code.
 
     Raises:
         UserError: a mistake in what was asked for, before anything is compiled.
     """
+    run, resume = asked
     clock = Clock()
     sides = build_sides(run)
     if resume is None:

@@ -39,11 +39,11 @@ def trained(
     if not started:
         args += [f"--config={path}" for path in configs] + [f"--{name}={value}" for name, value in flags.items()]
     args += [f"--steps={steps}"] if steps else []
-    run, _ = parse(args)
+    asked = parse(args)
     done = checkpoint.latest_step(directory / "checkpoint") or 0 if started else 0
-    if done < run.steps:
+    if done < asked.run.steps:
         command = " ".join(["python run.py", *args])
-        code = train(run, str(directory) if started else None, command, console or Console(highlight=False))
+        code = train(asked, command, console or Console(highlight=False))
         if code >= 128:
             raise KeyboardInterrupt
         if code:

@@ -291,10 +291,7 @@ def test_diversity_finds_responses_that_make_populations_larger():
         for oracle in (BestResponse(), BestResponse(diversity=100.0)):
             replies, _ = oracle.respond(arena, populations[:, 0], populations, target, sizes, key)
             found.append(
-                [
-                    cardinality(np.vstack([own[i], np.asarray(replies)[i]]), sides[i] @ own[1 - i].T)
-                    for i in range(2)
-                ]
+                [cardinality(np.vstack([own[i], np.asarray(replies)[i]]), sides[i] @ own[1 - i].T) for i in range(2)]
             )
         for player, best in enumerate(found[1]):
             table_of = sides[player] @ own[1 - player].T
