@@ -10,13 +10,15 @@ import pytest
 import envs
 import equilibria
 import shaping
+from equilibria import entries
 from equilibria.beliefs import Entropic
 from equilibria.empirical import QUANTILES, EmpiricalGame
 from equilibria.learner_oracle import LearnerOracle, _draw, _seats
 from equilibria.oracles import BestResponse
-from equilibria.psro import Psro, _targets, iterate, start, widen
+from equilibria.psro import Psro, iterate, start, widen
 from equilibria.reactive import reactive
 from equilibria.risk import ConditionalValueAtRisk, MeanVariance, Neutral
+from equilibria.targets import targets
 
 SHAPLEY = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])[:, [1, 2, 0]]
 BIASED = np.array([[0.0, -25, 50], [25, 0, -5], [-50, 5, 0]])
@@ -155,6 +157,35 @@ def test_bounds_are_exact_where_responses_are_best():
         np.testing.assert_allclose(after.gap, before.nash_conv, atol=1e-9)
 
 
+def test_responses_gain_in_the_measure_of_the_oracle():
+    _, records = grow(exact(), random_zero_sum(2, 8), 6)
+    for record in records:
+        np.testing.assert_allclose(record.gain, record.gap, atol=1e-9)
+    arena = equilibria.load("selten_chmura_7")
+    averse = BestResponse(MeanVariance(0.5), first="uniform")
+    _, records = grow(exact("rae", {"risk": 0.5}, averse), arena, 4)
+    gains = [float(record.gain[0]) for record in records]
+    assert gains[0] > 0.1
+    assert gains[-1] < 1e-4  # nobody who is as averse gains more, though
+    assert records[-1].nash_conv[0] > 0.1  # one who is neutral does
+
+
+def test_no_more_episodes_are_played_at_a_time_than_memory_allows(monkeypatch):
+    env = envs.make("ipd2", horizon=4)
+    oracle = LearnerOracle(shaping.make("reinforce"), updates=1)
+    psro = Psro(oracle, equilibria.make("uniform"), episodes=100)
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        whole = start(psro, env, [0, 1], 2)
+        monkeypatch.setattr(entries, "STEPS", 80)
+        monkeypatch.setattr(entries, "SIDE_BY_SIDE", 160)
+        parts = start(psro.replace(episodes=101), env, [0, 1], 2)
+    assert parts.games.count[:, 0, 0].tolist() == [101, 101]
+    assert whole.games.count[:, 0, 0].tolist() == [100, 100]
+    error = np.hypot(*(own.standard_error[:, :, 0, 0].max() for own in (whole.games, parts.games)))
+    np.testing.assert_allclose(parts.games.mean[:, :, 0, 0], whole.games.mean[:, :, 0, 0], atol=5 * error)
+    assert parts.games.squares[:, :, 0, 0].min() > 0  # portions do not repeat each other
+
+
 @pytest.mark.parametrize(("solver", "response"), [("coarse_correlated", "coarse"), ("correlated", "correlated")])
 def test_joint_policies_are_correlated_equilibria(solver, response):
     drawn = np.stack([SHAPLEY, SHAPLEY.T])  # which has no pure equilibrium, and whose only other one is uniform
@@ -217,23 +248,23 @@ def test_rectified_responds_to_those_who_are_beaten():
     psro = exact(response="rectified", responses=3)
     progress, records = grow(exact(), arena, 6, capacity=8)
     assert records[-1].nash_conv[0] < 1e-9  # all three are in the mixtures
-    targets, active = _targets(psro, progress, 0)
+    found, active = targets(psro, progress, 0)
     game = progress.games.mean[0, 0]
-    plain, _ = _targets(exact(responses=3), progress, 0)
+    plain, _ = targets(exact(responses=3), progress, 0)
     assert active[:, 0].sum() == 3
     for number in range(3):
-        chance = targets[number, 0].sum(axis=0)
-        own = int(np.argmax(targets[number, 0].sum(axis=1)))
+        chance = found[number, 0].sum(axis=0)
+        own = int(np.argmax(found[number, 0].sum(axis=1)))
         assert (game[own][chance > 0] >= -1e-9).all()
-        assert not np.allclose(targets[number, 0], plain[number, 0])
+        assert not np.allclose(found[number, 0], plain[number, 0])
 
 
 def test_self_play_adds_the_newest_to_the_target():
     arena = random_zero_sum(4, 6)
     progress, _ = grow(exact(), arena, 3, capacity=8)
     newest = tuple(progress.games.sizes[0] - 1)
-    plain = _targets(exact(), progress, 0)[0][0, 0]
-    mixed = _targets(exact(self_play=0.5), progress, 0)[0][0, 0]
+    plain = targets(exact(), progress, 0)[0][0, 0]
+    mixed = targets(exact(self_play=0.5), progress, 0)[0][0, 0]
     assert mixed[newest[0], newest[1]] >= 0.5
     np.testing.assert_allclose(mixed.sum(), 1.0)
     assert not np.allclose(plain, mixed)
