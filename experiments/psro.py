@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def psro(asked: Growing, command: str, console: Console) -> int:
         directory = RunDirectory.create(own["out"], slug, to_flags(asked) | {"capacity": capacity})
     else:
         directory = RunDirectory(Path(asked.resume))
+    line: dict[str, Any] = {}
     with directory.locked(), signals(clock, console):
         with console.status("compiling, and playing the first profiles ..."):
             progress = _first(rule, arena, seeds, capacity)
@@ -55,14 +57,15 @@ def psro(asked: Growing, command: str, console: Console) -> int:
             if room > capacity:  # it was extended
                 rule.check(arena, capacity := room)
                 progress = widen(progress, capacity)
-            if progress.iteration >= own["iterations"]:
+            line = deque(directory.read_metrics(), maxlen=1).pop() if progress.iteration else {}
+            if _ended(asked, progress, line):
                 text = f"{directory.path} is finished: iteration {progress.iteration} of {own['iterations']}"
                 console.print(f"{text}; --iterations N extends it", soft_wrap=True)
                 return 0
             directory.write_config(to_flags(asked) | {"capacity": capacity})
         console.print(_introduction(asked, rule, arena), soft_wrap=True)
         console.print(HEADER, soft_wrap=True)
-        while progress.iteration < own["iterations"] and clock.signal is None:
+        while clock.signal is None and not _ended(asked, progress, line):
             began = time.perf_counter()
             try:
                 progress, record = iterate(rule, arena, progress, seeds)
@@ -71,15 +74,17 @@ def psro(asked: Growing, command: str, console: Console) -> int:
             except ValueError as error:
                 raise UserError(f"{error}; what was written until then is in {directory.path}") from error
             seconds = time.perf_counter() - began
-            directory.append_metrics({"step": progress.iteration, **_line(record), "seconds": round(seconds, 3)})
+            line = {"step": progress.iteration, **_line(record, progress), "seconds": round(seconds, 3)}
+            directory.append_metrics(line)
             checkpoint.save(directory.checkpoints, progress.iteration, _saved(progress))
             last = progress.iteration == own["iterations"]  # which needs no room for more
             console.print(_row(progress.iteration, record, seconds, capacity + last), soft_wrap=True)
-        directory.write_summary(_summary(asked, progress, command, clock, directory))
+        ended = _ended(asked, progress, line)
+        directory.write_summary(_summary(asked, progress, command, clock, line, ended))
         draw(directory.path, asked.title, progress, list(directory.read_metrics()))
     console.print(_sentence(asked, arena, progress), soft_wrap=True)
     console.print(f"run directory: {directory.path}", soft_wrap=True)
-    if clock.signal and progress.iteration < own["iterations"]:
+    if clock.signal and not ended:
         resume = f"python run.py psro --resume {shlex.quote(str(directory.path))}"
         console.print(f"stopped at iteration {progress.iteration} of {own['iterations']}; to go on: {resume}")
         return 128 + clock.signal
@@ -160,14 +165,15 @@ def _restored(directory: RunDirectory, like: Progress, console: Console) -> Prog
     return found._replace(iteration=int(found.iteration))
 
 
-def _line(record: Record) -> dict[str, Any]:
-    """An iteration, values of every seed."""
-    return {name: np.asarray(value).tolist() for name, value in record._asdict().items()}
+def _line(record: Record, progress: Progress) -> dict[str, Any]:
+    """An iteration, values of every seed, and the mixtures `[S][n][K]`."""
+    mixtures = progress.profile[:, :, : record.sizes.max()].round(6)
+    return {name: np.asarray(value).tolist() for name, value in record._asdict().items()} | {
+        "profile": mixtures.tolist()
+    }
 
 
-HEADER = f"{'iteration':>9}  {'policies':>8}  {'value':>18}  {'sd by others':>14}  {'gap':>8}  {'NashConv':>8}  " + (
-    f"{'episodes':>9}  {'s':>6}"
-)
+HEADER = "iteration  policies               value    sd by others       gap      gain  NashConv   episodes       s"
 
 
 def _row(iteration: int, record: Record, seconds: float, capacity: int) -> str:
@@ -176,8 +182,8 @@ def _row(iteration: int, record: Record, seconds: float, capacity: int) -> str:
     sizes = "/".join(str(int(size)) for size in dict.fromkeys(middle(record.sizes)))
     value = " ".join(map(_number, middle(record.value)[:3]))
     risk = " ".join(map(_number, np.sqrt(middle(record.variance))[:3]))
-    gap, exact = (_number(float(middle(own))) for own in (record.gap, record.nash_conv))
-    row = f"{iteration:>9}  {sizes:>8}  {value:>18}  {risk:>14}  {gap:>8}  {exact:>8}  "
+    gap, gain, exact = (_number(float(middle(own))) for own in (record.gap, record.gain, record.nash_conv))
+    row = f"{iteration:>9}  {sizes:>8}  {value:>18}  {risk:>14}  {gap:>8}  {gain:>8}  {exact:>8}  "
     row += f"{int(middle(record.episodes)):>9}  {seconds:>6.2f}"
     failed = int((~record.converged).sum())
     row += f"  ({failed} of {len(record.converged)} solutions did not converge)" if failed else ""
@@ -213,17 +219,25 @@ def _sentence(asked: Growing, arena: Any, progress: Progress) -> str:
     return f"mixtures of seed {asked.own['seed']} after {progress.iteration} iterations: " + "; ".join(words) + "."
 
 
-def _summary(asked: Growing, progress: Progress, command: str, clock: Clock, directory: RunDirectory) -> dict[str, Any]:
-    lines = list(directory.read_metrics())
+def _ended(asked: Growing, progress: Progress, line: dict[str, Any]) -> bool:
+    """Whether there are as many iterations as asked for, or the last, with metrics `line`, gained too little."""
+    until = asked.own["until"]
+    return progress.iteration >= asked.own["iterations"] or bool(
+        line and until is not None and max(line["gain"]) <= until
+    )
+
+
+def _summary(
+    asked: Growing, progress: Progress, command: str, clock: Clock, line: dict[str, Any], ended: bool
+) -> dict[str, Any]:
     return {
         "command": command,
-        "status": "finished" if progress.iteration >= asked.own["iterations"] else "interrupted",
+        "status": "finished" if ended else "interrupted",
         "game": asked.title,
         "iterations": progress.iteration,
         "seeds": asked.own["seeds"],
         "seed": asked.own["seed"],
-        "profile": np.asarray(progress.profile).round(6).tolist(),
-        **({name: value for name, value in lines[-1].items() if name != "step"} if lines else {}),
+        **{name: value for name, value in line.items() if name != "step"},
         "wall_s": round(clock.wall_s, 3),
         "device": jax.devices()[0].device_kind,
         "versions": versions(),

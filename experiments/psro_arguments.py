@@ -38,6 +38,12 @@ OWN = (
     Parameter("measure", "str", "neutral", "what the oracle maximises."),
     Parameter("solver", "str", "nash", "of the game between populations."),
     Parameter("iterations", "int", 10, "responses, one after the other."),
+    Parameter(
+        "until",
+        "float | None",
+        None,
+        "end as soon as responses of all seeds gain no more than this, in sum over players; of the exact oracle.",
+    ),
     Parameter("capacity", "int | None", None, "policies a player may have; as many as iterations can add."),
     Parameter("seeds", "int", 1, "how many runs side by side."),
     Parameter("seed", "int", 0, "the first seed; the others follow it."),
@@ -161,7 +167,7 @@ def _groups(values: dict[str, Any]) -> dict[str, Group]:
 
 
 def _psro_fields() -> dict[str, Parameter]:
-    return {p.name: p for p in read_parameters("equilibria.psro:Psro") if p.name not in HIDDEN}
+    return {p.name: p for p in read_parameters("equilibria.growth:Psro") if p.name not in HIDDEN}
 
 
 def _plain(value: Any) -> Any:
@@ -181,5 +187,7 @@ def _check(own: dict[str, Any]) -> None:
     for name, low, high in (("iterations", 1, 10_000), ("seeds", 1, 2**16), ("seed", 0, 2**30)):
         if not low <= own[name] <= high:
             raise UserError(f"--{name} {own[name]}: expected a whole number from {low} to {high}")
+    if own["until"] is not None and (own["until"] < 0 or own["oracle"] != EXACT):
+        raise UserError(f"--until {own['until']:g}: expected a number from 0, and --oracle exact, which tells gains")
     if own["capacity"] is not None and own["capacity"] < 2:
         raise UserError(f"--capacity {own['capacity']}: expected 2 or more policies")

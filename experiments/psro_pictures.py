@@ -24,7 +24,8 @@ def draw(folder: Path, title: str, progress: Progress, lines: list[dict[str, Any
         lines: of `metrics.jsonl`.
     """
     _game(folder / "game.png", title, progress)
-    _mixtures(folder / "mixtures.png", title, progress)
+    if lines:
+        _mixtures(folder / "mixtures.png", title, lines)
     _risk(folder / "risk.png", title, progress)
     if lines:
         _curves(folder / "curves.png", title, lines)
@@ -68,20 +69,40 @@ def _game(path: Path, title: str, progress: Progress) -> None:
     figure.savefig(path, dpi=130)
 
 
-def _mixtures(path: Path, title: str, progress: Progress) -> None:
-    """The final mixtures."""
+def _mixtures(path: Path, title: str, lines: list[dict[str, Any]]) -> None:
+    """How likely each policy is after every iteration."""
     from matplotlib.figure import Figure
 
-    sizes = progress.games.sizes[0]
-    figure = Figure(figsize=(7, 1.0 + 1.5 * len(sizes)), layout="constrained")
-    panels = figure.subplots(len(sizes), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    last = np.array(lines[-1]["profile"][0])
+    count, size = last.shape
+    figure = Figure(figsize=(2.5 + 0.3 * max(12, len(lines)), 1.2 + count * (0.6 + 0.16 * size)), layout="constrained")
+    panels = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
+    steps = [line["step"] for line in lines]
     for player, panel in enumerate(panels):
-        panel.bar(range(sizes[player]), progress.profile[0, player, : sizes[player]], color=POLICY)
-        panel.set_ylabel(f"player {player}")
-        panel.set_ylim(0, 1)
-        panel.spines[["top", "right"]].set_visible(False)
-    panels[0].set_title(f"{title}: mixtures after {progress.iteration} iterations", loc="left", fontsize=11)
-    panels[-1].set_xlabel("policy, in the order in which it was found")
+        shares = np.full((size, len(lines)), np.nan)
+        for column, line in enumerate(lines):
+            own = line["profile"][0][player][: line["sizes"][0][player]]
+            shares[: len(own), column] = own
+        panel.imshow(
+            shares,
+            cmap="Blues",
+            vmin=0,
+            vmax=1,
+            aspect="auto",
+            origin="lower",
+            interpolation="nearest",
+            extent=(steps[0] - 0.5, steps[-1] + 0.5, -0.5, size - 0.5),
+        )
+        panel.set_ylabel(f"policy of player {player}")
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.yaxis.get_major_locator().set_params(integer=True)
+        panel.set_facecolor("0.92")
+        panel.spines[:].set_visible(False)
+    figure.colorbar(panels[0].images[0], ax=panels, fraction=0.04, label="share of the mixture").outline.set_visible(
+        False
+    )
+    panels[0].set_title(f"{title}: mixtures; grey: not yet found", loc="left", fontsize=11)
+    panels[-1].set_xlabel("iteration")
     figure.savefig(path, dpi=130)
 
 

@@ -1,6 +1,6 @@
 """Populations, oracles, and the variants of PSRO, each of which must do what plain PSRO does not."""
 
-from itertools import pairwise
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from equilibria.oracles import BestResponse
 from equilibria.psro import Psro, iterate, start, widen
 from equilibria.reactive import reactive
 from equilibria.risk import ConditionalValueAtRisk, MeanVariance, Neutral
+from equilibria.solution import certified
 from equilibria.targets import targets
 
 SHAPLEY = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])[:, [1, 2, 0]]
@@ -97,6 +98,27 @@ def test_noise_within_profiles_costs():
     np.testing.assert_allclose(game.game(0.5).payoffs, [[2.0 - 0.5 * 2.0]])
 
 
+def test_variances_of_the_published_example():
+    """arXiv 2205.15434, both readings: the strategic variance, and with what varies within profiles the total one."""
+    mean, within = np.array([[10.0, -50], [5, 5]]), np.array([[4.0, 1], [1, 1]])
+    game = EmpiricalGame.empty(2, 2).replace(sizes=np.full(2, 2, np.int32))
+    cells = np.array([(a, b) for a in range(2) for b in range(2)])
+    spread = np.array([-1.0, 1.0])[None] * np.sqrt(within.ravel() / 2)[:, None]  # two episodes with that variance
+    game = game.add(cells, np.stack([mean.ravel()[:, None] + spread] * 2, axis=2))
+    x, y = np.array([0.5, 0.5]), np.array([0.95, 0.05])
+    with jax.enable_x64(True):
+        profile = jnp.asarray(np.stack([x, y]))
+        plain, costly = game.game(), game.game(noise=1.0)
+        found = certified(plain, profile, plain.regret(profile), 1.0, 0)
+        both = MeanVariance(1.0, variance="total")
+        outcomes, chance = jnp.asarray(mean.ravel()), jnp.asarray(np.outer(x, y).ravel())
+        total = float(outcomes @ chance - both.of(outcomes, chance)) + x @ within @ y
+        np.testing.assert_allclose(plain.payoffs[0] @ y, [7, 5])
+        np.testing.assert_allclose(found.variance[0], 42.75)
+        np.testing.assert_allclose((plain.payoffs - costly.payoffs)[0] @ y, [3.85, 1.0])
+    np.testing.assert_allclose(total, 88.925)
+
+
 @pytest.mark.parametrize(("risk", "expected"), [(0.0, 1.0), (0.01, 0.584795), (0.05, 0.116959)])
 def test_exact_responses_are_those_of_the_quadratic_program(risk, expected):
     table = np.array([[10.0, -50], [5, 5]])
@@ -150,10 +172,35 @@ def test_double_oracle_solves_zero_sum_games(arena):
         assert progress.games.sizes.max() <= max(arena.sizes)  # nothing twice
 
 
+def kuhn_poker():
+    """Kuhn's poker with three cards in normal form, from its rules: 27 and 64 pure strategies, stakes of 1 and 2."""
+    first = list(itertools.product(("bet", "fold", "call"), repeat=3))  # a card each; after a check and a bet
+    second = list(itertools.product(itertools.product((False, True), repeat=2), repeat=3))  # (calls a bet, bets)
+    table = np.zeros((len(first), len(second)))
+    for (a, one), (b, two) in itertools.product(enumerate(first), enumerate(second)):
+        for mine, yours in itertools.permutations(range(3), 2):
+            calls, bets = two[yours]
+            showdown = 1.0 if mine > yours else -1.0
+            if one[mine] == "bet":
+                table[a, b] += 2 * showdown if calls else 1.0
+            elif not bets:
+                table[a, b] += showdown
+            else:
+                table[a, b] += 2 * showdown if one[mine] == "call" else -1.0
+    return zero_sum(table / 6)
+
+
+def test_the_value_of_kuhn_poker():
+    progress, records = grow(exact(), kuhn_poker(), 12, seeds=(0, 1))
+    assert (records[-1].nash_conv < 0.01).all()
+    np.testing.assert_allclose(records[-1].value[:, 0], -1 / 18, atol=0.005)  # Kuhn 1950
+    assert progress.games.sizes.max() < 27  # few of the strategies
+
+
 def test_bounds_are_exact_where_responses_are_best():
     arena = random_zero_sum(2, 8)
     _, records = grow(exact(), arena, 6)
-    for before, after in pairwise(records):
+    for before, after in itertools.pairwise(records):
         np.testing.assert_allclose(after.gap, before.nash_conv, atol=1e-9)
 
 
