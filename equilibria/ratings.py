@@ -28,11 +28,13 @@ class Matches(NamedTuple):
         first: `[M]`, numbers of entrants.
         second: `[M]`, of those they met.
         score: `[M]`, of the first: 1 won, 0 lost, between them in proportion.
+        seed: `[M]`, by which they were played: matches of one seed may depend on each other.
     """
 
     first: np.ndarray
     second: np.ndarray
     score: np.ndarray
+    seed: np.ndarray
 
     def wins(self, entrants: int) -> np.ndarray:
         """`[K, K]`, how often each beat each."""
@@ -43,7 +45,7 @@ class Matches(NamedTuple):
 
     def of(self, rows: np.ndarray) -> Matches:
         """Some of them."""
-        return Matches(self.first[rows], self.second[rows], self.score[rows])
+        return Matches(*(own[rows] for own in self))
 
 
 def elo(matches: Matches, entrants: int, step: float = 16.0, orders: int = 20, seed: int = 0) -> np.ndarray:
@@ -55,7 +57,7 @@ def elo(matches: Matches, entrants: int, step: float = 16.0, orders: int = 20, s
     total = np.zeros(entrants)
     for _ in range(orders):
         rating = np.zeros(entrants)
-        for first, second, score in zip(*matches.of(rng.permutation(len(matches.score))), strict=True):
+        for first, second, score, _ in zip(*matches.of(rng.permutation(len(matches.score))), strict=True):
             expected = 1.0 / (1.0 + np.exp((rating[second] - rating[first]) / ELO))
             rating[first] += step * (score - expected)
             rating[second] -= step * (score - expected)
@@ -85,11 +87,12 @@ def bradley_terry(wins: np.ndarray) -> np.ndarray:
 
 
 def intervals(matches: Matches, entrants: int, draws: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Ends `[K]` of 95 % bootstrap intervals of `bradley_terry`, over matches."""
+    """Ends `[K]` of 95 % bootstrap intervals of `bradley_terry`, over seeds, with all that was played by them."""
     rng = np.random.default_rng(seed)
-    count = len(matches.score)
-    rows = rng.integers(0, count, (draws, count))
-    found = np.stack([bradley_terry(matches.of(own).wins(entrants)) for own in rows])
+    every = np.unique(matches.seed)
+    won = np.stack([matches.of(matches.seed == own).wins(entrants) for own in every])
+    drawn = rng.integers(0, len(every), (draws, len(every)))
+    found = np.stack([bradley_terry(won[own].sum(axis=0)) for own in drawn])
     low, high = np.quantile(found, (0.025, 0.975), axis=0)
     return low, high
 

@@ -194,7 +194,7 @@ def _side(asked: Contest, env: Environment, names: Sequence[str]) -> Side:
 
 def _matches(played: Played, count: int, span: str) -> Matches:
     """Every seed in which two entrants sit in a game; each pair of seats, draws where they earned the same."""
-    first, second, score = [], [], []
+    first, second, score, seed = [], [], [], []
     for profile, rewards in sorted(played.items()):
         for a, b in combinations(range(len(profile)), 2):
             if profile[a] == profile[b]:
@@ -203,7 +203,8 @@ def _matches(played: Played, count: int, span: str) -> Matches:
             first += [profile[a]] * len(apart)
             second += [profile[b]] * len(apart)
             score += np.where(np.abs(apart) <= EQUAL, 0.5, (apart > 0).astype(float)).tolist()
-    return Matches(np.array(first, int), np.array(second, int), np.array(score, float))
+            seed += range(len(apart))
+    return Matches(np.array(first, int), np.array(second, int), np.array(score, float), np.array(seed, int))
 
 
 def _judged(asked: Contest, played: Played, symmetric: bool, players: int) -> dict[str, Any]:
@@ -299,16 +300,22 @@ def _print(asked: Contest, result: dict[str, Any], console: Console) -> None:
     share = result["cyclic_share"]
     text = f"{share:.0%} of the differences in reward are cyclic: no ratings explain them."
     if solved:
-        best = np.asarray(solved["profile"])[0]
-        chosen = asked.entrants[int(best.argmax())]
-        value = solved["value"][0]
-        text += (
-            f" A player who goes by {solved['solver']} deploys {chosen} ({best.max():.0%}), worth {value:.3g} a step;"
-        )
-        text += f" {solved['message']}."
+        text += _deployed(asked.entrants, solved)
     else:
         text += f" {result['matches']} of {result['of']} matches were played, {result['saved']:.0%} saved."
     console.print(text, soft_wrap=True)
+
+
+def _deployed(entrants: Sequence[str], solved: dict[str, Any]) -> str:
+    """What players deploy who go by a solution, those who do the same together."""
+    said: dict[str, list[int]] = {}
+    for player, (profile, value) in enumerate(zip(solved["profile"], solved["value"], strict=True)):
+        best = int(np.argmax(profile))
+        said.setdefault(f"{entrants[best]} ({profile[best]:.0%}), worth {value:.3g} a step", []).append(player)
+    if len(said) == 1:
+        return f" A player who goes by {solved['solver']} deploys {next(iter(said))}; {solved['message']}."
+    each = "; ".join(f"player {' and '.join(map(str, players))} {what}" for what, players in said.items())
+    return f" Players who go by {solved['solver']} deploy: {each}; {solved['message']}."
 
 
 def _draw(path: Path, asked: Contest, played: Played) -> None:

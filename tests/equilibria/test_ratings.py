@@ -24,7 +24,7 @@ def drawn(strength, count, seed=0):
     first = rng.integers(0, size, count)
     second = (first + rng.integers(1, size, count)) % size
     chance = 1 / (1 + np.exp((strength[second] - strength[first]) / ELO))
-    return Matches(first, second, (rng.random(count) < chance).astype(float))
+    return Matches(first, second, (rng.random(count) < chance).astype(float), np.arange(count) % 200)
 
 
 def test_ratings_are_found_again_and_lie_in_their_intervals():
@@ -38,11 +38,22 @@ def test_ratings_are_found_again_and_lie_in_their_intervals():
     np.testing.assert_allclose(elo(matches, 5), strength, atol=90)
 
 
+def test_matches_of_one_seed_count_as_one():
+    strength = np.array([1700.0, 1500, 1300])
+    single = drawn(strength, 300)._replace(seed=np.arange(300))
+    thrice = Matches(*(np.repeat(own, 3) for own in single))
+    for ends, wanted in zip(intervals(thrice, 3), intervals(single, 3), strict=True):
+        np.testing.assert_allclose(ends, wanted, atol=3)  # but for the prior
+    low, high = intervals(thrice._replace(seed=np.arange(900)), 3)
+    wide = np.subtract(*intervals(single, 3)[::-1])
+    assert (high - low < 0.8 * wide).all()
+
+
 def test_two_entrants_have_closed_forms():
-    matches = Matches(np.zeros(100, int), np.ones(100, int), np.repeat([1.0, 0.0], [75, 25]))
+    matches = Matches(np.zeros(100, int), np.ones(100, int), np.repeat([1.0, 0.0], [75, 25]), np.arange(100))
     rating = bradley_terry(matches.wins(2))
     np.testing.assert_allclose(rating[0] - rating[1], ELO * np.log((75 + 0.05) / (25 + 0.05)), rtol=1e-6)
-    one = elo(Matches(np.array([0]), np.array([1]), np.array([1.0])), 2, step=16)
+    one = elo(Matches(np.array([0]), np.array([1]), np.array([1.0]), np.zeros(1, int)), 2, step=16)
     np.testing.assert_allclose(one, [1508, 1492])
 
 

@@ -145,6 +145,25 @@ def test_a_league_of_strategies(capsys, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in played} == before  # nothing was played again
 
 
+def test_a_cycle_is_no_ranking(capsys, tmp_path):
+    out, names = tmp_path / "league", ("tit_for_tat", "always_defect", "always_cooperate")
+    flags = ("--learners", ",".join(names), "--seeds", 4, "--steps", 1, "--looks", 1, "--batch", 2)
+    assert run(capsys, "league", "--env", "ipd2", *flags, "--out", out)[0] == 0
+    for path in (out / "matches").iterdir():  # as if each had beaten the next in every seed
+        one, two = map(int, path.stem.split("-"))
+        reward = ((one - two + 1) % 3 - 1.0) * np.array([-1.0, 1.0])
+        rewards = np.tile(reward, (4, 1)).tolist()
+        path.write_text(json.dumps({"entrants": [names[one], names[two]], "whole": rewards, "final": rewards}))
+    code, told, _ = run(capsys, "league", "--resume", out, "--solver", "nash")
+    result = json.loads((out / "league.json").read_text())
+    assert code == 0
+    assert "100% of the differences in reward are cyclic" in told
+    np.testing.assert_allclose(result["bradley_terry"], 1500.0, atol=1e-6)
+    np.testing.assert_allclose(result["nash_averaging"], 1 / 3, atol=1e-6)
+    np.testing.assert_allclose(result["solution"]["profile"], 1 / 3, atol=1e-4)
+    np.testing.assert_allclose(result["alpha_rank"], 1 / 3, atol=1e-4)
+
+
 def test_a_swiss_league_plays_less(capsys, tmp_path):
     names = "tit_for_tat,always_defect,always_cooperate,grim,win_stay_lose_shift,generous_tit_for_tat"
     flags = ("--env", "ipd2", "--learners", names, "--steps", 1, "--looks", 1, "--seeds", 2, "--batch", 2)
