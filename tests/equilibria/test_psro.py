@@ -578,3 +578,24 @@ def test_what_is_sampled_does_not_depend_on_other_seeds():
     alone, _ = grow(psro, env, 2, seeds=(5,))
     np.testing.assert_array_equal(both.games.count[1], alone.games.count[0])
     np.testing.assert_allclose(both.games.mean[1], alone.games.mean[0], atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("optimisers")
+@pytest.mark.parametrize("name", ["ipd2", "stag_hunt", "chicken", "matching_pennies"])
+def test_learners_and_exact_oracles_agree(name):
+    """The same rule of growth, with PPO and with exact responses, comes to the same value."""
+    env = envs.make(name, horizon=1)
+    if name == "stag_hunt":  # with hare dominant in risk, which is what uniform play leads to
+        env = env.replace(payoffs=env.payoffs - 2.0 * (env.payoffs < 0))
+    fields = {"normalize": False, "max_grad_norm": 1e6, "entropy": 0.0, "torso": "table", "learning_rate": 0.05}
+    learner = shaping.make("ppo", epochs=1, minibatches=1, **fields)
+    oracle = LearnerOracle(learner, updates=200, profiles=16, episodes=8, start="fresh")
+    nash = equilibria.make("nash")
+    sampled, told = grow(Psro(oracle, nash, episodes=4096), env, 4)
+    whole, exactly = grow(Psro(BestResponse(first="uniform"), nash), equilibria.load(env), 4)
+    assert exactly[-1].nash_conv[0] < 1e-6
+    error = sampled.games.standard_error[:, 0][np.isfinite(sampled.games.standard_error[:, 0])].max()
+    np.testing.assert_allclose(told[-1].value[0], exactly[-1].value[0], atol=5 * error + 0.1)
+    assert told[-1].gap[0] < 0.1 + 5 * error
+    assert whole.games.sizes.max() <= sampled.games.sizes.max()
