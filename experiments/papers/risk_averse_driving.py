@@ -1,0 +1,133 @@
+"""Crashes of risk-averse and other drivers, among their own and with held-out populations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import envs
+import shaping
+from envs import Environment
+from experiments.papers.risk_averse_methods import (
+    BASELINES,
+    EPISODES,
+    Effort,
+    averse,
+    deployed,
+    grown,
+    interval,
+    met,
+    slug,
+    tail,
+)
+from experiments.reproduce import Measured, Row, shown
+from shaping import Match
+
+__all__ = ["DRIVING", "drive", "held_out"]
+
+DRIVING = BASELINES | {
+    "RAE 0.01, others": averse(0.01),
+    "RAE 0.1, others": averse(0.1),
+    "RAE 0.01, episodes": averse(0.01, "episodes"),
+    "RAE 0.03, episodes": averse(0.03, "episodes"),
+    "RAE 0.1, episodes": averse(0.1, "episodes"),
+    "averse solver, neutral oracle, 0.03": averse(0.03, "episodes", oracle=False),
+    "neutral solver, averse oracle, 0.03": averse(0.03, "episodes", solver=False),
+}
+STAY = "stays behind (control)"
+
+
+def _road() -> Environment:
+    return envs.make("driving")
+
+
+def drive(name: str, effort: Effort, directory: Path) -> Measured:
+    """One method on the road, among its own populations."""
+    env, method = _road(), DRIVING[name]
+    psro, progress = grown(env, method, effort, directory)
+    side = progress.populations, deployed(method, progress)
+    found = met(psro, env, side, side, effort)
+    return Measured(_road_rows("own populations", found), {"method": name, "own": _road_data(found)})
+
+
+def _road_data(found: dict[str, np.ndarray]) -> dict[str, list[float]]:
+    """Of each seed."""
+    returns = found["return"]
+    return {
+        "crashes": (1000 * (found["crashed"] > 0).mean(axis=1)).tolist(),
+        "return": returns.mean(axis=1).tolist(),
+        "deviation": returns.std(axis=1).tolist(),
+        "tail": tail(returns).tolist(),
+        "overtakes": found["overtakes"].mean(axis=1).tolist(),
+    }
+
+
+def _road_rows(whom: str, found: dict[str, np.ndarray]) -> list[Row]:
+    data = {name: np.array(values) for name, values in _road_data(found).items()}
+    words = {
+        "crashes": "crashes per 1000 episodes",
+        "return": "mean return",
+        "deviation": "standard deviation of returns",
+        "tail": "mean of the worst 5 % of returns",
+        "overtakes": "overtakes an episode",
+    }
+    return [shown(f"{whom}: {text}", interval(data[name])) for name, text in words.items()]
+
+
+def held_out(effort: Effort, directory: Path) -> Measured:
+    """Every method against the populations of all others, and a car that never overtakes."""
+    env, sides, last = _road(), {}, None
+    for name, method in DRIVING.items():
+        psro, progress = grown(env, method, effort, directory.parent / f"driving_{slug(name)}")
+        sides[name] = progress.populations, deployed(method, progress)
+        last = psro
+    assert last is not None, "there are methods"
+    rows, data = [], {}
+    for name, side in sides.items():
+        parts = [met(last, env, side, other, effort) for who, other in sides.items() if who != name]
+        found = {key: np.concatenate([part[key] for part in parts], axis=1) for key in parts[0]}
+        worst = max(float((part["crashed"] > 0).mean()) for part in parts)
+        data[name] = _road_data(found) | {"worst": [1000 * worst]}
+        rows.append(shown(f"{name}: crashes per 1000 episodes", interval(np.array(data[name]["crashes"]))))
+        rows.append(shown(f"{name}: mean return", interval(np.array(data[name]["return"]))))
+    control = _control(env, effort)
+    data[STAY] = control
+    rows.append(shown(f"{STAY}, with its like: mean return", interval(np.array(control["return"]))))
+    return Measured(rows + _verdict(data), {"held_out": data})
+
+
+def _control(env: Environment, effort: Effort) -> dict[str, list[float]]:
+    """A car that never overtakes, with its like."""
+    stay = shaping.make("always_cooperate")
+    match = Match.of(env, [stay] * env.num_players, batch=effort.draws * EPISODES)
+    states = shaping.init(match, jax.random.key(0))
+    trajectories, info = shaping.episode(match, shaping.policies(match, states), jax.random.key(1))
+    returns = np.asarray(trajectories[0].reward.sum(axis=0))[None, :, 0]
+    seen = {name: np.asarray(own.sum(axis=0))[None, :, 0] for name, own in info.items()}
+    return _road_data({"return": returns} | seen)
+
+
+COMPARABLE = 0.05
+"""Mean returns are comparable up to this share of what a car gets that never overtakes."""
+
+
+def _verdict(data: dict[str, dict[str, list[float]]]) -> list[Row]:
+    """How many times fewer crashes than the best baseline, of which the mean return is comparable."""
+    mean = {name: {key: float(np.mean(values)) for key, values in own.items()} for name, own in data.items()}
+    best = min((mean[name]["crashes"], name) for name in BASELINES)
+    rows = [shown("fewest crashes among baselines", f"{best[0]:.3g} ({best[1]}, return {mean[best[1]]['return']:.3g})")]
+    for name in DRIVING:
+        if name in BASELINES:
+            continue
+        slack = COMPARABLE * abs(mean[STAY]["return"])
+        rivals = [other for other in BASELINES if mean[other]["return"] <= mean[name]["return"] + slack]
+        if not rivals:
+            rows.append(shown(f"{name}: baselines of comparable return", "none: all earn more"))
+            continue
+        fewest = min(rivals, key=lambda other: mean[other]["crashes"])
+        here, there = mean[name]["crashes"], mean[fewest]["crashes"]
+        times = f"{there / here:.3g}" if here > 0 else f"all of {there:.3g}"
+        rows.append(shown(f"{name}: times fewer crashes than {fewest}, at comparable return", times, "7"))
+    return rows
