@@ -17,6 +17,7 @@ from envs.registry import Registry, did_you_mean
 from experiments.commands import crossplay_arguments, evaluate_arguments, render_arguments, reproduce_arguments
 from experiments.config import FaultError, UserError, parse
 from experiments.league_arguments import league_arguments
+from experiments.plot_arguments import plot_arguments
 from experiments.psro_arguments import psro_arguments
 from experiments.solve_arguments import solve_arguments
 
@@ -128,6 +129,7 @@ ARGUMENTS: dict[str, Callable[[list[str]], Any]] = {
     "evaluate": evaluate_arguments,
     "crossplay": crossplay_arguments,
     "render": render_arguments,
+    "plot": plot_arguments,
     "reproduce": reproduce_arguments,
 }
 """What each command makes of its arguments, without JAX; the function `experiments.NAME.NAME` does it."""

@@ -21,10 +21,13 @@ __all__ = [
     "Pairing",
     "Rendering",
     "Reproduction",
+    "asks_for_help",
     "crossplay_arguments",
     "evaluate_arguments",
+    "flag_values",
     "render_arguments",
     "reproduce_arguments",
+    "split_arguments",
 ]
 
 NAIVE, BEST_RESPONSE = "reinforce", "ppo"
@@ -182,8 +185,8 @@ def evaluate_arguments(args: Sequence[str]) -> Evaluation:
         UserError: a mistake in the arguments.
         SystemExit: `--help` (0), or a flag whose value is not of its type (2).
     """
-    found, flags = _split(args)
-    if len(found) != 1 and not _asks_for_help(flags):
+    found, flags = split_arguments(args)
+    if len(found) != 1 and not asks_for_help(flags):
         what = " ".join(found) or "none"
         raise UserError(
             f"evaluate takes one run directory, found {what}; expected such as: evaluate runs/ipd-2-lolax2-1"
@@ -227,8 +230,8 @@ def crossplay_arguments(args: Sequence[str]) -> Pairing:
         UserError: a mistake in the arguments.
         SystemExit: `--help` (0), or a flag whose value is not of its type (2).
     """
-    found, flags = _split(args)
-    if not found and not _asks_for_help(flags):
+    found, flags = split_arguments(args)
+    if not found and not asks_for_help(flags):
         raise UserError(
             "crossplay takes entries, run directories or learners; expected such as: "
             "crossplay runs/ipd-2-lolax2-1 runs/ipd-2-ppox2-1#1 tit_for_tat"
@@ -263,13 +266,13 @@ def render_arguments(args: Sequence[str]) -> Rendering:
         UserError: a mistake in the arguments.
         SystemExit: `--help` (0), or a flag whose value is not of its type (2).
     """
-    found, flags = _split(args)
-    if len(found) != 1 and not _asks_for_help(flags):
+    found, flags = split_arguments(args)
+    if len(found) != 1 and not asks_for_help(flags):
         what = " ".join(found) or "none"
         raise UserError(
             f"render takes one run directory, found {what}; expected such as: render runs/tandem-2-lolax2-1"
         )
-    values = _values(RENDER_FLAGS, flags, "python run.py render DIR", RENDER)
+    values = flag_values(RENDER_FLAGS, flags, "python run.py render DIR", RENDER)
     path, rules = Path(found[0]), tuple(name.strip() for name in values["rules"].split(","))
     for name in rules:
         if name not in shaping.names():
@@ -317,12 +320,12 @@ def reproduce_arguments(args: Sequence[str]) -> Reproduction:
         UserError: a mistake in the arguments.
         SystemExit: `--help` (0), or a flag whose value is not of its type (2).
     """
-    found, flags = _split(args)
-    if len(found) != 1 and not _asks_for_help(flags):
+    found, flags = split_arguments(args)
+    if len(found) != 1 and not asks_for_help(flags):
         raise UserError(f"reproduce takes one name, found {' '.join(found) or 'none'}; known: {', '.join(PAPERS)}")
     if found and found[0] not in PAPERS:
         raise UserError(f"unknown reproduction {found[0]!r}{did_you_mean(found[0], PAPERS)}")
-    values = _values(REPRODUCE_FLAGS, flags, "python run.py reproduce NAME", REPRODUCE)
+    values = flag_values(REPRODUCE_FLAGS, flags, "python run.py reproduce NAME", REPRODUCE)
     only = tuple(name.strip() for name in values["only"].split(",")) if values["only"] is not None else ()
     scale = values["scale"]
     out = Path(values["out"] or f"runs/reproduce-{found[0]}{'' if scale == 'cpu' else f'-{scale}'}")
@@ -331,8 +334,13 @@ def reproduce_arguments(args: Sequence[str]) -> Reproduction:
     )
 
 
-def _values(known: Sequence[Parameter], flags: Sequence[str], prog: str, description: str) -> dict[str, Any]:
-    """The values of flags that are those of no run."""
+def flag_values(known: Sequence[Parameter], flags: Sequence[str], prog: str, description: str) -> dict[str, Any]:
+    """The values of flags that are those of no run.
+
+    Raises:
+        UserError: a flag that is not known.
+        SystemExit: `--help` (0), or a flag whose value is not of its type (2).
+    """
     own = {parameter.name: parameter for parameter in known}
     for flag in (arg[2:].split("=")[0] for arg in flags if arg.startswith("--")):
         if flag not in (*own, "help"):
@@ -340,13 +348,14 @@ def _values(known: Sequence[Parameter], flags: Sequence[str], prog: str, descrip
     return parse_flags({"": Group("", own)}, flags, prog, description)[""]
 
 
-def _split(args: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_arguments(args: Sequence[str]) -> tuple[list[str], list[str]]:
     """Positional arguments, and the flags after them."""
     end = next((place for place, arg in enumerate(args) if arg.startswith("-")), len(args))
     return list(args[:end]), list(args[end:])
 
 
-def _asks_for_help(flags: Sequence[str]) -> bool:
+def asks_for_help(flags: Sequence[str]) -> bool:
+    """Whether `--help` is among the flags."""
     return not {"-h", "--help"}.isdisjoint(flags)
 
 

@@ -1,65 +1,18 @@
-"""Figures of a run, and of a cross-play."""
+"""Figures of a cross-play."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from experiments.report import QUANTILES
+__all__ = ["cell_texts", "crossplay_distributions", "crossplay_matrix"]
 
-__all__ = ["cell_texts", "crossplay_distributions", "crossplay_matrix", "welfare_curves"]
-
-COLOURS = {"learners": "#0072B2", "baseline": "#D55E00"}  # Okabe-Ito: told apart by every eye and in print
+POINT, MIDDLE = "#0072B2", "#D55E00"  # Okabe-Ito: told apart by every eye and in print
 
 POINTS = 300
 """At most so many pairs of seeds are drawn as points of a distribution."""
-
-
-def welfare_curves(
-    path: Path, title: str, lines: list[dict[str, Any]], labels: dict[str, str], marks: dict[str, float]
-) -> None:
-    """Welfare over training steps: every seed thin, quantiles thick, marks dashed.
-
-    Args:
-        path: of the PNG.
-        title: of the figure.
-        lines: of `metrics.jsonl`.
-        labels: key of a match in the lines → its name in the legend.
-        marks: name → welfare, horizontal lines.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.add_subplot()
-    steps = [line["step"] for line in lines]
-    for key, label in labels.items():
-        welfare = np.array([line[key]["welfare"] for line in lines], float)  # [lines, S]
-        colour = COLOURS.get(key)
-        marker = "o" if len(steps) == 1 else None
-        axes.plot(steps, welfare, color=colour, linewidth=0.6, alpha=0.35, marker=marker)
-        low, middle, high = np.nanquantile(welfare, QUANTILES, axis=1)
-        axes.plot(steps, low, steps, high, color=colour, linewidth=1.6, linestyle=(0, (4, 1)))
-        seeds = welfare.shape[1]
-        drawn = f"median of {seeds} seeds; dashed: 10 %, 90 %; thin: every seed" if seeds > 1 else "1 seed"
-        axes.plot(steps, middle, color=colour, linewidth=3, marker=marker, label=f"{label}: {drawn}")
-    by_value: dict[float, list[str]] = {}
-    for name, value in marks.items():
-        by_value.setdefault(value, []).append(name)
-    for value, names in by_value.items():
-        name = ", ".join(names)
-        axes.axhline(value, color="black", linewidth=0.8, linestyle=":")
-        axes.annotate(name, (1.0, value), xycoords=("axes fraction", "data"), xytext=(4, 0),
-                      textcoords="offset points", va="center")  # fmt: skip
-    axes.set_title(title, loc="left")
-    axes.set_xlabel("training step")
-    axes.set_ylabel("welfare: reward per step, mean over the seats")
-    axes.margins(x=0.01)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=1, frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
 
 
 def crossplay_matrix(
@@ -138,13 +91,13 @@ def crossplay_distributions(
         panel.set_title(f"row: {label}", loc="left", fontsize=10)
         for place, pairs in enumerate(row):
             shown = pairs.ravel() if pairs.size <= POINTS else spread.choice(pairs.ravel(), POINTS, replace=False)
-            panel.plot(place + spread.uniform(-0.25, 0.25, len(shown)), shown, "o", color=COLOURS["learners"],
+            panel.plot(place + spread.uniform(-0.25, 0.25, len(shown)), shown, "o", color=POINT,
                        markersize=4, alpha=max(0.25, len(shown) ** -0.25), markeredgewidth=0, zorder=3)  # fmt: skip
         boxes = [np.quantile(pairs, (0.05, 0.25, 0.5, 0.75, 0.95)) for pairs in row]
         names = ("whislo", "q1", "med", "q3", "whishi")
         panel.bxp([dict(zip(names, box, strict=True)) for box in boxes], positions=range(count), widths=0.7,
                   showfliers=False, manage_ticks=False, boxprops={"color": "0.4"}, whiskerprops={"color": "0.4"},
-                  capprops={"color": "0.4"}, medianprops={"color": COLOURS["baseline"], "linewidth": 2})  # fmt: skip
+                  capprops={"color": "0.4"}, medianprops={"color": MIDDLE, "linewidth": 2})  # fmt: skip
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(axis="y", linewidth=0.4, alpha=0.5)
     for panel in list(panels.flat)[count:]:

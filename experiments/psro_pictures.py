@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 
 from equilibria.psro import Progress
+from experiments.bands import band
+from experiments.curve_figure import add_curves, said
+from experiments.curves import Curve, Table
 
 __all__ = ["draw"]
 
@@ -137,26 +140,23 @@ def _curves(path: Path, title: str, lines: list[dict[str, Any]]) -> None:
     """Gap and NashConv, and values, over iterations; every seed."""
     from matplotlib.figure import Figure
 
-    steps = [line["step"] for line in lines]
+    steps = np.array([line["step"] for line in lines])
     read = lambda name: np.array([line[name] for line in lines], float)  # noqa: E731
-    figure = Figure(figsize=(9.5, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for name, label, colour in (("gap", "gain by the new policies", POLICY), ("nash_conv", "NashConv", MIXTURE)):
-        values = read(name)  # [iterations, S]
-        if np.isfinite(values).any():
-            left.plot(steps, values, color=colour, linewidth=0.6, alpha=0.35)
-            left.plot(steps, np.median(values, axis=1), color=colour, linewidth=2, label=label)
-    left.set_ylabel("sum over players")
-    left.legend(frameon=False, fontsize=8)
     value = read("value")  # [iterations, S, n]
-    for player in range(value.shape[2]):
-        right.plot(steps, np.median(value[:, :, player], axis=1), linewidth=2, label=f"player {player}")
-    right.set_ylabel("value of the mixtures")
-    right.legend(frameon=False, fontsize=8)
-    for panel in (left, right):
+    seeds = tuple(range(value.shape[1]))
+    gains = {"gain by the new policies": read("gap"), "NashConv": read("nash_conv")}
+    players = {f"player {player}": value[:, :, player] for player in range(value.shape[2])}
+    figure = Figure(figsize=(9.5, 3.6), layout="constrained")
+    names = ("sum over players", "value of the mixtures")
+    curves: list[Curve] = []
+    for panel, name, shown in zip(figure.subplots(1, 2), names, (gains, players), strict=True):
+        known = {label: values for label, values in shown.items() if np.isfinite(values).any()}
+        curves = [Curve(label, Table(steps, values, seeds), steps) for label, values in known.items()]
+        add_curves(panel, curves, [band(own.table.values, "median", "none", 0.8) for own in curves], lines=True)
+        panel.set_ylabel(name)
         panel.set_xlabel("iteration")
+        panel.legend(frameon=False, fontsize=8)
         panel.xaxis.get_major_locator().set_params(integer=True)
         panel.spines[["top", "right"]].set_visible(False)
-    seeds = value.shape[1]
-    figure.suptitle(f"{title}; thick: median of {seeds} seed{'s' if seeds > 1 else ''}", x=0.01, ha="left", fontsize=11)
+    figure.suptitle(f"{title}; {said(curves, 'median', 'none', 0.8, lines=True)}", x=0.01, ha="left", fontsize=11)
     figure.savefig(path, dpi=130)

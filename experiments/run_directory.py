@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import numpy as np
 import yaml
 from filelock import FileLock, Timeout
 
 from experiments.config import UserError
 
 __all__ = ["RunDirectory", "finite", "new_directory", "write_atomically", "write_json"]
+
+
+STEP = re.compile(rb'\{"step": (\d{1,18})')
 
 
 class RunDirectory:
@@ -76,23 +82,32 @@ class RunDirectory:
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(finite(line)) + "\n")
 
-    def read_metrics(self) -> Iterator[dict[str, Any]]:
+    def read_metrics(self, most: int | None = None) -> Iterator[dict[str, Any]]:
         """The lines of `metrics.jsonl`; a last line cut short by a crash is left out.
+
+        With `most`, of more lines than that only those whose step is divided by a power of two, the smallest that
+        leaves no more of them, and the first and the last: runs of different lengths keep common steps.
 
         Raises:
             UserError: another line is damaged.
         """
         if not self.metrics.exists():
             return
-        with self.metrics.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith("\n"):
-                    return
+        with self.metrics.open("rb") as file:
+            for number, place in _places(file, most):
+                file.seek(place)
                 try:
-                    data = json.loads(line)
+                    data = json.loads(file.readline())
                     yield {**data, "step": int(data["step"])}
                 except (ValueError, KeyError, TypeError) as error:
                     raise UserError(f"{self.metrics}: line {number} is damaged: expected a line of metrics") from error
+
+    def count_metrics(self) -> int:
+        """How many lines `metrics.jsonl` has, without one cut short."""
+        if not self.metrics.exists():
+            return 0
+        with self.metrics.open("rb") as file:
+            return sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
 
     def truncate_metrics(self, step: int) -> bool:
         """Drop the lines after `step`, which a resumed run will write again; returns whether there is one of `step`."""
@@ -103,6 +118,24 @@ class RunDirectory:
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`."""
         write_json(self.summary, summary)
+
+
+def _places(file: BinaryIO, most: int | None) -> list[tuple[int, int]]:
+    """Number and offset of the whole lines of a file of metrics, thinned to about `most`; see `read_metrics`."""
+    steps, places, place = array("q"), array("q"), 0
+    for line in file:
+        if line.endswith(b"\n"):
+            found = STEP.match(line)
+            steps.append(int(found[1]) if found else 0)  # what is damaged is always read, and reported
+            places.append(place)
+        place += len(line)
+    kept = np.arange(len(steps))
+    if most is not None and len(steps) > most:
+        every, numbers = 1, np.frombuffer(steps, np.int64)
+        while (numbers % every == 0).sum() > most and every <= numbers.max():
+            every *= 2
+        kept = np.unique(np.r_[0, np.flatnonzero(numbers % every == 0), len(steps) - 1])
+    return [(number + 1, places[number]) for number in kept.tolist()]
 
 
 def new_directory(out: str | None, name: str) -> Path:

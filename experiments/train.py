@@ -18,7 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from experiments import checkpoint
 from experiments.config import Run, Training, UserError, to_flags
-from experiments.figures import welfare_curves
+from experiments.curve_figure import welfare_curves
+from experiments.curves import POINTS
 from experiments.report import headline, print_table, sentence, summary, table
 from experiments.run_directory import RunDirectory
 from experiments.sides import Side, build_sides
@@ -92,7 +93,7 @@ def train(asked: Training, command: str, console: Console) -> int:
         directory.write_summary(summary(run, sides, step, status, command, vars(clock) | {"wall_s": clock.wall_s}))
         labels = {name: side.label for name, side in sides.items()}
         title = f"{run.env}, {len(sides['learners'].names)} players"
-        lines = list(directory.read_metrics())
+        lines = directory.read_metrics(POINTS)
         welfare_curves(directory.figure, title, lines, labels, sides["learners"].env.marks())
     return _report(run, sides, step, directory, clock, console)
 
