@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = ["cell_texts", "crossplay_distributions", "crossplay_matrix"]
 
-POINT, MIDDLE = "#0072B2", "#D55E00"  # Okabe-Ito: told apart by every eye and in print
+COLOURS = {"learners": "#0072B2", "baseline": "#D55E00"}  # Okabe-Ito: told apart by every eye and in print
 
 POINTS = 300
 """At most so many pairs of seeds are drawn as points of a distribution."""
@@ -91,13 +91,13 @@ def crossplay_distributions(
         panel.set_title(f"row: {label}", loc="left", fontsize=10)
         for place, pairs in enumerate(row):
             shown = pairs.ravel() if pairs.size <= POINTS else spread.choice(pairs.ravel(), POINTS, replace=False)
-            panel.plot(place + spread.uniform(-0.25, 0.25, len(shown)), shown, "o", color=POINT,
+            panel.plot(place + spread.uniform(-0.25, 0.25, len(shown)), shown, "o", color=COLOURS["learners"],
                        markersize=4, alpha=max(0.25, len(shown) ** -0.25), markeredgewidth=0, zorder=3)  # fmt: skip
         boxes = [np.quantile(pairs, (0.05, 0.25, 0.5, 0.75, 0.95)) for pairs in row]
         names = ("whislo", "q1", "med", "q3", "whishi")
         panel.bxp([dict(zip(names, box, strict=True)) for box in boxes], positions=range(count), widths=0.7,
                   showfliers=False, manage_ticks=False, boxprops={"color": "0.4"}, whiskerprops={"color": "0.4"},
-                  capprops={"color": "0.4"}, medianprops={"color": MIDDLE, "linewidth": 2})  # fmt: skip
+                  capprops={"color": "0.4"}, medianprops={"color": COLOURS["baseline"], "linewidth": 2})  # fmt: skip
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(axis="y", linewidth=0.4, alpha=0.5)
     for panel in list(panels.flat)[count:]:

@@ -94,10 +94,9 @@ class RunDirectory:
         if not self.metrics.exists():
             return
         with self.metrics.open("rb") as file:
-            for number, place in _places(file, most):
-                file.seek(place)
+            for number, line in _lines(file, most):
                 try:
-                    data = json.loads(file.readline())
+                    data = json.loads(line)
                     yield {**data, "step": int(data["step"])}
                 except (ValueError, KeyError, TypeError) as error:
                     raise UserError(f"{self.metrics}: line {number} is damaged: expected a line of metrics") from error
@@ -120,8 +119,11 @@ class RunDirectory:
         write_json(self.summary, summary)
 
 
-def _places(file: BinaryIO, most: int | None) -> list[tuple[int, int]]:
-    """Number and offset of the whole lines of a file of metrics, thinned to about `most`; see `read_metrics`."""
+def _lines(file: BinaryIO, most: int | None) -> Iterator[tuple[int, bytes]]:
+    """Number and text of the whole lines of a file of metrics, thinned to about `most`; see `read_metrics`."""
+    if most is None:
+        yield from ((number, line) for number, line in enumerate(file, 1) if line.endswith(b"\n"))
+        return
     steps, places, place = array("q"), array("q"), 0
     for line in file:
         if line.endswith(b"\n"):
@@ -130,12 +132,14 @@ def _places(file: BinaryIO, most: int | None) -> list[tuple[int, int]]:
             places.append(place)
         place += len(line)
     kept = np.arange(len(steps))
-    if most is not None and len(steps) > most:
+    if len(steps) > most:
         every, numbers = 1, np.frombuffer(steps, np.int64)
         while (numbers % every == 0).sum() > most and every <= numbers.max():
             every *= 2
         kept = np.unique(np.r_[0, np.flatnonzero(numbers % every == 0), len(steps) - 1])
-    return [(number + 1, places[number]) for number in kept.tolist()]
+    for number in kept.tolist():
+        file.seek(places[number])
+        yield number + 1, file.readline()
 
 
 def new_directory(out: str | None, name: str) -> Path:
