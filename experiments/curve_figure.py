@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.bands import Band, band
+from experiments.config import UserError
 from experiments.curves import Curve, Table
 from experiments.run_directory import write_atomically
 
@@ -128,7 +130,11 @@ def saved(figure: Figure, kind: str, creator: str = "Parley") -> bytes:
 
 
 def curve_figure(curves: Sequence[Curve], bands: Sequence[Band], look: Look) -> Figure:
-    """Curves with their names at their ends, or, where there is no room for those, in a legend below."""
+    """Curves with their names at their ends, or, where there is no room for those, in a legend below.
+
+    Raises:
+        UserError: the figure is too small.
+    """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -249,7 +255,14 @@ def _name(figure: Figure, axes: Axes, names: Sequence[tuple[float, str, str]]) -
                       va="center", color=colour, annotation_clip=False, arrowprops=ticks | {"color": colour})
         for value, text, colour in names
     ]  # fmt: skip
-    figure.draw_without_rendering()  # which lays it out
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "constrained_layout not applied")
+        try:
+            figure.draw_without_rendering()  # which lays it out
+        except UserWarning as error:
+            width, height = figure.get_size_inches()
+            text = f"{width:g} x {height:.3g} inches have no room for the curves beside names and titles"
+            raise UserError(f"{text}; expected a larger --width or --height, or fewer curves") from error
     if not placed:
         return
     point = figure.dpi / 72

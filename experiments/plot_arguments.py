@@ -51,7 +51,7 @@ FLAGS = (
     Parameter("height", "float | None", None, "of the figure in inches; what it takes if not given."),
     Parameter("out", "str | None", None, "files .pdf, .png, .svg, .csv by commas; DIR/plot-METRIC.png if not given."),
 )
-LEAST_SIZE, LARGEST_SIZE = 1.5, 50.0
+SIZES = {"width": (2.5, 50.0), "height": (1.0, 50.0)}
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,9 @@ def plot_arguments(args: Sequence[str]) -> Plotting:
         raise UserError(f"--level {level:g}: expected a number between 0 and 1")
     if values["smooth"] is not None and not 0 < values["smooth"] < math.inf:
         raise UserError(f"--smooth {values['smooth']:g}: expected a width above 0")
-    for flag in ("width", "height"):
-        if values[flag] is not None and not LEAST_SIZE <= values[flag] <= LARGEST_SIZE:
-            raise UserError(f"--{flag} {values[flag]:g}: expected {LEAST_SIZE:g} to {LARGEST_SIZE:g} inches")
+    for flag, (low, high) in SIZES.items():
+        if values[flag] is not None and not low <= values[flag] <= high:
+            raise UserError(f"--{flag} {values[flag]:g}: expected {low:g} to {high:g} inches")
     labels = None if values["labels"] is None else tuple(label.strip() for label in values["labels"].split(","))
     out = None if values["out"] is None else tuple(_file(name.strip()) for name in values["out"].split(","))
     made = {"level": level, "labels": labels, "out": out}
