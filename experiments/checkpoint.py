@@ -11,8 +11,8 @@ import safetensors
 import safetensors.numpy
 
 from experiments.config import UserError
-from experiments.report import versions
 from experiments.run_directory import write_atomically
+from experiments.tables import versions
 
 __all__ = ["DamagedError", "latest_step", "restore", "restore_latest", "save"]
 

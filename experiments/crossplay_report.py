@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.figures import cell_texts, crossplay_distributions, crossplay_matrix
-from experiments.report import print_table, versions
 from experiments.run_directory import write_atomically, write_json
+from experiments.tables import print_table, versions
 
 __all__ = ["COLUMNS", "Cell", "bootstrap_interval", "write"]
 

@@ -19,9 +19,9 @@ import shaping
 from envs import Environment
 from experiments.commands import BEST_RESPONSE, NAIVE, Evaluation
 from experiments.config import FaultError, Run, UserError, build_environment, seat_names
-from experiments.report import QUANTILES, print_table, sentence, table, versions
 from experiments.run_directory import write_json
 from experiments.sides import EVALUATION_EPISODES, Side
+from experiments.tables import QUANTILES, print_table, sentence, table, versions
 from experiments.tiles import Tiles
 from experiments.trained import Trained, load
 from shaping import Frozen, Learner, Match

@@ -25,8 +25,8 @@ from experiments import checkpoint
 from experiments.config import FaultError, UserError
 from experiments.psro_arguments import EXACT, Growing, to_flags
 from experiments.psro_pictures import draw
-from experiments.report import versions
 from experiments.run_directory import RunDirectory
+from experiments.tables import versions
 from experiments.train import Clock, signals
 
 __all__ = ["build", "psro"]

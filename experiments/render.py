@@ -21,9 +21,9 @@ from experiments.config import UserError, seat_names
 from experiments.episode import Frame, frames, play_trained
 from experiments.episode_pictures import draw_animation, draw_strip
 from experiments.pictures import Field, Policy, Rewards, draw_field, draw_policies, draw_rewards
-from experiments.report import learner_label
 from experiments.run_directory import RunDirectory
 from experiments.sides import build_sides
+from experiments.tables import learner_label
 from experiments.trained import Trained, load
 from shaping import Frozen, GradientLearner, Match
 from shaping.directions import own_gradients

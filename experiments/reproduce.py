@@ -24,8 +24,8 @@ from rich.table import Table
 from envs.registry import did_you_mean
 from experiments.commands import Reproduction
 from experiments.config import UserError
-from experiments.report import versions
 from experiments.run_directory import write_atomically, write_json
+from experiments.tables import versions
 
 __all__ = ["Experiment", "Measured", "Row", "at_least", "factor", "near", "reproduce", "sampled", "shown"]
 

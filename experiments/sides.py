@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Int, Key, PyTree
 import shaping
 from envs import Environment
 from experiments.config import Run, UserError, build_environment, build_learners, seat_names
-from experiments.report import learner_label, mean_over_seats
+from experiments.tables import learner_label, mean_over_seats
 from experiments.tiles import Tiles
 from shaping import Match, Outcome
 

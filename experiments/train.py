@@ -20,9 +20,9 @@ from experiments import checkpoint
 from experiments.config import Run, Training, UserError, to_flags
 from experiments.curve_figure import welfare_curves
 from experiments.curves import POINTS
-from experiments.report import headline, print_table, sentence, summary, table
 from experiments.run_directory import RunDirectory
 from experiments.sides import Side, build_sides
+from experiments.tables import headline, print_table, sentence, summary, table
 from experiments.tracking import Tracker
 
 __all__ = ["Clock", "signals", "train"]

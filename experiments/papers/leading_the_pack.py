@@ -18,8 +18,8 @@ from experiments.evaluate import trials
 from experiments.papers.leading_the_pack_page import MARGIN, NAIVE, TIT_FOR_TAT, margins, mode_of, overview
 from experiments.papers.leading_the_pack_published import FIGURES, SHAPERS, SIMULATION
 from experiments.papers.training import CONFIGS, trained
-from experiments.report import QUANTILES
 from experiments.reproduce import Experiment, Measured, Row, at_least, sampled, shown
+from experiments.tables import QUANTILES
 from experiments.trained import Trained
 from shaping import Learner, Match
 from shaping.evolution import Evolution

@@ -11,8 +11,8 @@ import numpy as np
 import shaping
 from experiments.evaluate import trials
 from experiments.papers.training import CONFIGS, trained
-from experiments.report import QUANTILES
 from experiments.reproduce import Experiment, Measured, shown
+from experiments.tables import QUANTILES
 from shaping import Match
 
 __all__ = ["SCALES", "experiments", "overview"]

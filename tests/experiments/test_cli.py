@@ -19,9 +19,9 @@ from rich.console import Console
 import envs
 from experiments import checkpoint, train
 from experiments.cli import main
-from experiments.report import print_table, sentence, table
 from experiments.run_directory import RunDirectory
 from experiments.sides import Side
+from experiments.tables import print_table, sentence, table
 from shaping import Outcome
 
 ROOT = Path(__file__).parents[2]
