@@ -14,7 +14,7 @@ from experiments.config import UserError
 from experiments.run_directory import write_atomically
 from experiments.tables import versions
 
-__all__ = ["DamagedError", "latest_step", "restore", "restore_latest", "save"]
+__all__ = ["DamagedError", "latest_step", "read_latest", "restore", "restore_latest", "save"]
 
 SCHEMA = "1"
 KEEP = 2  # the newest may be damaged
@@ -62,6 +62,32 @@ def restore(path: Path, like: Any) -> tuple[int, Any]:
         DamagedError: a file that cannot be read.
         UserError: one of another structure; the message names the first path that differs.
     """
+    step, arrays = _read(path)
+    leaves, structure = jax.tree_util.tree_flatten_with_path(like)
+    for leaf_path, leaf in leaves:
+        name = jax.tree_util.keystr(leaf_path)
+        found = arrays.get(name)
+        if found is None or found.shape != leaf.shape or found.dtype != leaf.dtype:
+            have = "nothing" if found is None else f"{found.dtype}{list(found.shape)}"
+            raise UserError(f"checkpoint {path}: {name} is {have}, expected {leaf.dtype}{list(leaf.shape)}")
+    return step, structure.unflatten([arrays[jax.tree_util.keystr(p)] for p, _ in leaves])
+
+
+def read_latest(directory: Path) -> dict[str, np.ndarray]:
+    """Path in the PyTree → array of the newest checkpoint that can be read, whatever its structure.
+
+    Raises:
+        UserError: there is none.
+    """
+    for path in reversed(_all(directory)):
+        try:
+            return _read(path)[1]
+        except DamagedError:
+            continue
+    raise UserError(f"{directory}: holds no checkpoint that can be read")
+
+
+def _read(path: Path) -> tuple[int, dict[str, np.ndarray]]:
     try:
         with safetensors.safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
@@ -70,14 +96,7 @@ def restore(path: Path, like: Any) -> tuple[int, Any]:
         raise DamagedError(f"checkpoint {path}: cannot be read: {error}") from error
     if metadata.get("schema") != SCHEMA:
         raise UserError(f"checkpoint {path}: schema {metadata.get('schema')}, expected {SCHEMA}")
-    leaves, structure = jax.tree_util.tree_flatten_with_path(like)
-    for leaf_path, leaf in leaves:
-        name = jax.tree_util.keystr(leaf_path)
-        found = arrays.get(name)
-        if found is None or found.shape != leaf.shape or found.dtype != leaf.dtype:
-            have = "nothing" if found is None else f"{found.dtype}{list(found.shape)}"
-            raise UserError(f"checkpoint {path}: {name} is {have}, expected {leaf.dtype}{list(leaf.shape)}")
-    return int(metadata["step"]), structure.unflatten([arrays[jax.tree_util.keystr(p)] for p, _ in leaves])
+    return int(metadata["step"]), arrays
 
 
 def _all(directory: Path) -> list[Path]:

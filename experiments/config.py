@@ -18,7 +18,7 @@ import yaml
 import envs
 import shaping
 from envs.registry import Parameter, did_you_mean, read_parameters
-from experiments.flags import Group, parse_flags
+from experiments.flags import Group, defaults, parse_flags
 
 if TYPE_CHECKING:
     from envs import Environment
@@ -33,6 +33,7 @@ __all__ = [
     "UserError",
     "build_environment",
     "build_learners",
+    "default_flags",
     "given_flags",
     "parse",
     "read_yaml",
@@ -387,6 +388,15 @@ def given_flags(args: Sequence[str]) -> dict[str, str | None]:
             following = args[place + 1] if place + 1 < len(args) else None
             given[flag.replace("-", "_")] = value if equals else following
     return given
+
+
+def default_flags(command: Command, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Flag → default of a command, where environment and learners are those `chosen`; `...` where it has none.
+
+    Raises:
+        UserError: an environment or learner that is not known.
+    """
+    return defaults(_groups(command, chosen))
 
 
 class _PlainLoader(yaml.SafeLoader):

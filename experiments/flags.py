@@ -12,7 +12,7 @@ import tyro
 
 from envs.registry import Parameter
 
-__all__ = ["Group", "parse_flags"]
+__all__ = ["Group", "defaults", "parse_flags"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +58,15 @@ def parse_flags(
         inner, stem = (getattr(parsed, f"group_{place}"), "") if prefix else (parsed, "flag_")
         values[prefix] = {name: getattr(inner, stem + name) for name in group.parameters}
     return values
+
+
+def defaults(groups: Mapping[str, Group]) -> dict[str, Any]:
+    """Flag → default; `...` where it has none."""
+    return {
+        f"{prefix}.{name}".lstrip("."): parameter.default
+        for prefix, group in groups.items()
+        for name, parameter in group.parameters.items()
+    }
 
 
 def _separated(groups: Mapping[str, Group], args: Sequence[str]) -> list[str]:

@@ -77,8 +77,10 @@ def league(asked: Contest, command: str, console: Console) -> int:
             result = _judged(asked, played, symmetric, n)
         except ValueError as error:
             raise UserError(f"{error}; what was played is in {directory.path}") from error
-        write_json(directory.path / "league.json", {"command": command, "env": asked.run.env, **result})
+        about = {"command": command, "env": asked.run.env, "sentence": _sentence(asked, result)}
+        write_json(directory.path / "league.json", about | result)
         _print(asked, result, console)
+        console.print(about["sentence"], soft_wrap=True)
         if "matrix" in result:
             _draw(directory.path / "league.png", asked, played)
     console.print(f"directory: {directory.path}", soft_wrap=True)
@@ -297,13 +299,14 @@ def _print(asked: Contest, result: dict[str, Any], console: Console) -> None:
         table.add_row(*cells)
     console.width = max(console.width, 100)
     console.print("", table)
-    share = result["cyclic_share"]
-    text = f"{share:.0%} of the differences in reward are cyclic: no ratings explain them."
-    if solved:
-        text += _deployed(asked.entrants, solved)
-    else:
-        text += f" {result['matches']} of {result['of']} matches were played, {result['saved']:.0%} saved."
-    console.print(text, soft_wrap=True)
+
+
+def _sentence(asked: Contest, result: dict[str, Any]) -> str:
+    """How much ratings can tell, and whom to deploy."""
+    text = f"{result['cyclic_share']:.0%} of the differences in reward are cyclic: no ratings explain them."
+    if "solution" in result:
+        return text + _deployed(asked.entrants, result["solution"])
+    return f"{text} {result['matches']} of {result['of']} matches were played, {result['saved']:.0%} saved."
 
 
 def _deployed(entrants: Sequence[str], solved: dict[str, Any]) -> str:

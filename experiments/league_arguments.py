@@ -9,9 +9,10 @@ from typing import Any
 
 import equilibria
 from envs.registry import Parameter, did_you_mean
+from experiments import config
 from experiments.config import TRAIN, Command, Run, UserError, given_flags, read_yaml, resolve
 
-__all__ = ["SAMPLED", "Contest", "league_arguments"]
+__all__ = ["SAMPLED", "Contest", "default_flags", "league_arguments"]
 
 LEAGUE = """Which learner would a rational, perhaps risk-averse player deploy?
 
@@ -95,20 +96,8 @@ def league_arguments(args: Sequence[str]) -> Contest:
         if given.get("solver"):  # options of the solver before are not its own
             old = _solver_flags(from_files.get("solver"))
             from_files = {flag: value for flag, value in from_files.items() if flag not in old}
-    name = given.get("solver") or from_files.get("solver") or str(OWN["solver"].default)
-    flags = {flag: replace(TRAIN.flags[flag], default=DEFAULTS.get(flag, TRAIN.flags[flag].default)) for flag in FLAGS}
-    flags["learners"] = replace(flags["learners"], help="the entrants, by commas.")
-    flags["out"] = replace(flags["out"], help="directory to write to; a new one below runs/ if not given.")
-    options = _solver_flags(name)
-    flags |= OWN | {flag: own for flag, own in options.items() if flag not in ("steps",)}
-    entrants = [
-        part.strip()
-        for part in str(given.get("learners") or from_files.get("learners") or flags["learners"].default).split(",")
-    ]
-    names = tuple(dict.fromkeys(own for own in entrants if not own.startswith("checkpoint:")))
-    names += tuple(SAMPLED[own] for own in names if own in SAMPLED and SAMPLED[own] not in names)
-    command = Command("python run.py league", LEAGUE, flags, {"baseline": "none"}, names)
     kept = {flag: value for flag, value in from_files.items() if flag not in given}
+    command, entrants = _command(kept | {flag: value for flag, value in given.items() if value is not None})
     run, own = resolve(command, list(args), kept, f"{resume}/config.yaml" if resume else "")
     if len(set(entrants)) != len(entrants) or len(entrants) < 2:
         raise UserError(f"--learners {run.learners}: expected two or more entrants, each once")
@@ -116,7 +105,7 @@ def league_arguments(args: Sequence[str]) -> Contest:
         raise UserError(f"--rounds {own['rounds']}: expected 1 or more")
     if not 1 <= own["looks"] <= run.steps:
         raise UserError(f"--looks {own['looks']}: expected a whole number from 1 to the {run.steps} steps")
-    chosen = {flag: _plain(own[flag]) for flag in options if flag in own}
+    chosen = {flag: _plain(own[flag]) for flag in _solver_flags(own["solver"]) if flag in own}
     return Contest(
         run,
         tuple(entrants),
@@ -128,6 +117,28 @@ def league_arguments(args: Sequence[str]) -> Contest:
         own["looks"],
         resume,
     )
+
+
+def default_flags(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Flag → default, where environment, entrants and solver are those `chosen`.
+
+    Raises:
+        UserError: a name that is not known.
+    """
+    return config.default_flags(_command(chosen)[0], chosen)
+
+
+def _command(chosen: dict[str, Any]) -> tuple[Command, list[str]]:
+    """The flags, where entrants and solver are those `chosen`; and the entrants."""
+    flags = {flag: replace(TRAIN.flags[flag], default=DEFAULTS.get(flag, TRAIN.flags[flag].default)) for flag in FLAGS}
+    flags["learners"] = replace(flags["learners"], help="the entrants, by commas.")
+    flags["out"] = replace(flags["out"], help="directory to write to; a new one below runs/ if not given.")
+    options = _solver_flags(chosen.get("solver") or str(OWN["solver"].default))
+    flags |= OWN | {flag: own for flag, own in options.items() if flag not in ("steps",)}
+    entrants = [part.strip() for part in str(chosen.get("learners") or flags["learners"].default).split(",")]
+    names = tuple(dict.fromkeys(own for own in entrants if not own.startswith("checkpoint:")))
+    names += tuple(SAMPLED[own] for own in names if own in SAMPLED and SAMPLED[own] not in names)
+    return Command("python run.py league", LEAGUE, flags, {"baseline": "none"}, names), entrants
 
 
 def _solver_flags(name: str | None) -> dict[str, Parameter]:

@@ -82,7 +82,7 @@ def psro(asked: Growing, command: str, console: Console) -> int:
         ended = _ended(asked, progress, line)
         directory.write_summary(_summary(asked, progress, command, clock, line, ended))
         draw(directory.path, asked.title, progress, list(directory.read_metrics()))
-    console.print(_sentence(asked, arena, progress), soft_wrap=True)
+    console.print(_sentence(asked, progress), soft_wrap=True)
     console.print(f"run directory: {directory.path}", soft_wrap=True)
     if clock.signal and not ended:
         resume = f"python run.py psro --resume {shlex.quote(str(directory.path))}"
@@ -208,7 +208,7 @@ def _introduction(asked: Growing, rule: Psro, arena: Any) -> str:
     return text + "; gap is an estimate of what the new policies gain, and others may gain more"
 
 
-def _sentence(asked: Growing, arena: Any, progress: Progress) -> str:
+def _sentence(asked: Growing, progress: Progress) -> str:
     """What the mixtures of the first seed are."""
     words = []
     for player, own in enumerate(progress.profile[0]):
@@ -233,6 +233,7 @@ def _summary(
     return {
         "command": command,
         "status": "finished" if ended else "interrupted",
+        "sentence": _sentence(asked, progress),
         "game": asked.title,
         "iterations": progress.iteration,
         "seeds": asked.own["seeds"],

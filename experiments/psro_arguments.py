@@ -12,9 +12,9 @@ import equilibria
 import shaping
 from envs.registry import Parameter, did_you_mean, read_parameters
 from experiments.config import UserError, given_flags, read_yaml
-from experiments.flags import Group, parse_flags
+from experiments.flags import Group, defaults, parse_flags
 
-__all__ = ["EXACT", "Growing", "psro_arguments", "to_flags"]
+__all__ = ["EXACT", "Growing", "default_flags", "psro_arguments", "to_flags"]
 
 PSRO = """Grow populations of policies by responses to a solution of the game between them (PSRO).
 
@@ -133,6 +133,15 @@ def to_flags(asked: Growing) -> dict[str, Any]:
         flags |= {f"{prefix}.{name}": value for name, value in values.items()}
     wanted = {flag: list(value) if isinstance(value, tuple) else value for flag, value in flags.items()}
     return {flag: value for flag, value in wanted.items() if value is not None}
+
+
+def default_flags(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Flag → default, where environment, oracle, measure and solver are those `chosen`; `...` where it has none.
+
+    Raises:
+        UserError: a name that is not known.
+    """
+    return defaults(_groups(chosen))
 
 
 def _groups(values: dict[str, Any]) -> dict[str, Group]:

@@ -27,7 +27,20 @@ from experiments.config import UserError
 from experiments.run_directory import write_atomically, write_json
 from experiments.tables import versions
 
-__all__ = ["Experiment", "Measured", "Row", "at_least", "factor", "near", "reproduce", "sampled", "shown"]
+__all__ = [
+    "HEADINGS",
+    "Experiment",
+    "Measured",
+    "Row",
+    "at_least",
+    "cells",
+    "factor",
+    "near",
+    "read_result",
+    "reproduce",
+    "sampled",
+    "shown",
+]
 
 
 @dataclass(frozen=True)
@@ -142,16 +155,17 @@ def reproduce(asked: Reproduction, command: str, console: Console) -> int:
     for experiment in known.values():
         file = directory / f"{experiment.name}.json"
         wanted = experiment.name in asked_for
-        if wanted and (asked.fresh or not file.is_file() or _read(file)["setting"] != experiment.setting):
+        if wanted and (asked.fresh or not file.is_file() or read_result(file)["setting"] != experiment.setting):
             console.print(f"{experiment.name}: {experiment.title} ...", soft_wrap=True)
             start = time.perf_counter()
             found = experiment.run(directory / experiment.name) if experiment.resumes else experiment.run()
             found = found if isinstance(found, Measured) else Measured(found, {})
             seconds = round(time.perf_counter() - start, 1)
-            result = {"setting": experiment.setting, "seeds": experiment.seeds, "seconds": seconds}
-            write_json(file, result | {"versions": versions()} | asdict(found))
+            result = {"title": experiment.title, "setting": experiment.setting, "command": command}
+            result |= {"seeds": experiment.seeds, "seconds": seconds, "versions": versions()}
+            write_json(file, result | asdict(found))
         if file.is_file():
-            results.append((experiment, _read(file)))
+            results.append((experiment, read_result(file)))
             if wanted:
                 console.print(_table(*results[-1]))
     shown_now = [result for experiment, result in results if experiment.name in asked_for]
@@ -164,7 +178,12 @@ def reproduce(asked: Reproduction, command: str, console: Console) -> int:
     return 1 if missed else 0
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_result(file: Path) -> dict[str, Any]:
+    """What an experiment left: its setting, seconds, seeds, rows and data.
+
+    Raises:
+        UserError: a damaged file.
+    """
     try:
         result = json.loads(file.read_text(encoding="utf-8"))
         rows = [asdict(Row(**row)) for row in result["rows"]]
@@ -177,9 +196,11 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 HEADINGS = ("what", "published", "ours", "tolerance", "")
+"""Of a table of rows; the last is the verdict."""
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """A row of a table, below `HEADINGS`."""
     verdict = {True: "pass", False: "MISS", None: ""}[row["passed"]]
     published, ours = (_number(row[key], row["tolerance"]) for key in ("published", "ours"))
     return row["what"], published, ours, row["tolerance"], verdict
@@ -207,7 +228,7 @@ def _table(experiment: Experiment, result: dict[str, Any]) -> Table:
     for place, heading in enumerate(HEADINGS):
         table.add_column(heading, justify="right" if place in (1, 2) else "left")
     for row in result["rows"]:
-        table.add_row(*_cells(row), style={False: "bold red"}.get(row["passed"]))
+        table.add_row(*cells(row), style={False: "bold red"}.get(row["passed"]))
     return table
 
 
@@ -220,5 +241,5 @@ def _markdown(module: Any, results: list[tuple[Experiment, dict[str, Any]]], fol
         lines += ["", f"## {experiment.title}", "", result["setting"], ""]
         lines += [f"{_effort(result)} `--only {experiment.name}`", ""]
         lines += ["| " + " | ".join(HEADINGS) + " |", "|---|---:|---:|---|---|"]
-        lines += ["| " + " | ".join(_cells(row)) + " |" for row in result["rows"]]
+        lines += ["| " + " | ".join(cells(row)) + " |" for row in result["rows"]]
     return "\n".join(lines) + "\n"

@@ -27,6 +27,7 @@ __all__ = [
     "mean_over_seats",
     "print_table",
     "sentence",
+    "sentences",
     "summary",
     "table",
     "versions",
@@ -124,6 +125,12 @@ def _verb(env: Environment, outcome: Outcome) -> str:
     return f" {verb} in {counts[verb]} of {len(rates)} seeds"
 
 
+def sentences(sides: Mapping[str, Side]) -> str:
+    """What the baseline did, and what the learners."""
+    shown = [sides[name] for name in ("baseline", "learners") if name in sides]
+    return "; ".join(sentence(side.env, side.names, side.outcome) for side in shown) + "."
+
+
 def headline(sides: Mapping[str, Side]) -> str:
     """Median welfare of each side, for the progress bar."""
     return ", ".join(f"{side.label} {np.median(side.metrics()['welfare']):.2f}" for side in sides.values())
@@ -151,7 +158,8 @@ def summary(
     return {
         "command": command,
         "status": status,
-        "fault": next((s.fault for s in sides.values() if s.fault), None),
+        "fault": (fault := next((s.fault for s in sides.values() if s.fault), None)),
+        "sentence": None if fault else sentences(sides),
         "env": run.env,
         "players": len(side.names),
         "learners": side.names,

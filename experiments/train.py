@@ -22,7 +22,7 @@ from experiments.curve_figure import welfare_curves
 from experiments.curves import POINTS
 from experiments.run_directory import RunDirectory
 from experiments.sides import Side, build_sides
-from experiments.tables import headline, print_table, sentence, summary, table
+from experiments.tables import headline, print_table, sentences, summary, table
 from experiments.tracking import Tracker
 
 __all__ = ["Clock", "signals", "train"]
@@ -192,7 +192,7 @@ def _report(run: Run, sides: Sides, step: int, directory: RunDirectory, clock: C
     for side in shown:
         title = f"{side.label} on {run.env} after {step} steps, {run.seed_count}"
         print_table(console, table(side.env, title, side.names, side.outcome))
-    console.print("; ".join(sentence(side.env, side.names, side.outcome) for side in shown) + ".")
+    console.print(sentences(sides))
     console.print(f"run directory: {directory.path}", soft_wrap=True)
     if step < run.steps and clock.signal:
         resume = f"python run.py --resume {shlex.quote(str(directory.path))}"
