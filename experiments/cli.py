@@ -19,6 +19,7 @@ from experiments.config import FaultError, UserError, parse
 from experiments.league_arguments import league_arguments
 from experiments.plot_arguments import plot_arguments
 from experiments.psro_arguments import psro_arguments
+from experiments.report_arguments import report_arguments
 from experiments.solve_arguments import solve_arguments
 
 __all__ = ["main"]
@@ -130,6 +131,7 @@ ARGUMENTS: dict[str, Callable[[list[str]], Any]] = {
     "crossplay": crossplay_arguments,
     "render": render_arguments,
     "plot": plot_arguments,
+    "report": report_arguments,
     "reproduce": reproduce_arguments,
 }
 """What each command makes of its arguments, without JAX; the function `experiments.NAME.NAME` does it."""

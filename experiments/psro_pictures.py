@@ -12,7 +12,7 @@ from experiments.bands import band
 from experiments.curve_figure import add_curves, said
 from experiments.curves import Curve, Table
 
-__all__ = ["draw"]
+__all__ = ["draw", "means", "risks"]
 
 POLICY, MIXTURE = "#0072B2", "#D55E00"
 
@@ -34,26 +34,47 @@ def draw(folder: Path, title: str, progress: Progress, lines: list[dict[str, Any
         _curves(folder / "curves.png", title, lines)
 
 
-def _against(progress: Progress, player: int) -> tuple[np.ndarray, np.ndarray]:
-    """What each policy of `player` earns, `[size, O]`, and how likely the others' profiles are, `[O]`; first seed."""
-    profile, mean = progress.profile[0], progress.games.mean[0, player]
-    n = len(profile)
-    order = [(player + k) % n for k in range(n)]
-    chance = np.ones(1)
+def means(mean: np.ndarray, profile: np.ndarray, sizes: np.ndarray, player: int) -> np.ndarray:
+    """What policies of `player` earn against those of the next, `[size, size]`, while others play their mixtures.
+
+    Args:
+        mean: `[n, K, ..., K]`, of returns.
+        profile: `[n, K]`, mixtures.
+        sizes: `[n]`, of the populations.
+        player: number of the player.
+    """
+    order = _turned(len(sizes), player)
+    table = mean[player].transpose(order)
+    for other in reversed(order[2:]):
+        table = table @ profile[other]
+    return table[tuple(slice(sizes[own]) for own in order[:2])]
+
+
+def risks(mean: np.ndarray, profile: np.ndarray, sizes: np.ndarray, player: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation, as the others' mixtures cause it, of what policies of `player` earn, `[size + 1]`.
+
+    The last is its own mixture. Arguments as of `means`.
+    """
+    order, chance = _turned(len(sizes), player), np.ones(1)
     for other in order[1:]:
         chance = np.multiply.outer(chance, profile[other]).ravel()
-    table = mean.transpose(order).reshape(mean.shape[0], -1)
-    return table[: progress.games.sizes[0, player]], chance
+    table = mean[player].transpose(order).reshape(mean.shape[1], -1)
+    table = np.concatenate([table[: sizes[player]], profile[player][None] @ table])
+    middle = table @ chance
+    return middle, np.sqrt(np.maximum((table - middle[:, None]) ** 2 @ chance, 0.0))
+
+
+def _turned(count: int, player: int) -> list[int]:
+    """The players, `player` first and the others as they follow."""
+    return [(player + k) % count for k in range(count)]
 
 
 def _game(path: Path, title: str, progress: Progress) -> None:
     """What policies of player 0 earn against those of player 1, while all others play their mixtures."""
     from matplotlib.figure import Figure
 
-    sizes, mean = progress.games.sizes[0], progress.games.mean[0, 0]
-    for player in range(len(sizes) - 1, 1, -1):
-        mean = mean @ progress.profile[0, player]
-    shown = mean[: sizes[0], : sizes[1]]
+    sizes = progress.games.sizes[0]
+    shown = means(progress.games.mean[0], progress.profile[0], sizes, 0)
     figure = Figure(figsize=(1.6 + 0.42 * max(8, sizes[1]), 1.4 + 0.36 * max(6, sizes[0])), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(shown, cmap="cividis", aspect="auto")
@@ -117,15 +138,10 @@ def _risk(path: Path, title: str, progress: Progress) -> None:
     shown = min(count, 4)
     figure = Figure(figsize=(3.6 * shown, 3.4), layout="constrained")
     for player, panel in enumerate(figure.subplots(1, shown, squeeze=False)[0]):
-        table, chance = _against(progress, player)
-        own = progress.profile[0, player, : len(table)]
-        mean = table @ chance
-        spread = np.sqrt(np.maximum((table - mean[:, None]) ** 2 @ chance, 0.0))
-        panel.scatter(spread, mean, s=18 + 200 * own, color=POLICY, alpha=0.6, linewidths=0, label="policies")
-        mixed = own @ table
-        middle = mixed @ chance
-        deviation = np.sqrt(max(((mixed - middle) ** 2) @ chance, 0.0))
-        panel.plot(deviation, middle, "*", color=MIXTURE, markersize=13, label="mixture")
+        mean, spread = risks(progress.games.mean[0], progress.profile[0], progress.games.sizes[0], player)
+        size = 18 + 200 * progress.profile[0, player, : len(mean) - 1]
+        panel.scatter(spread[:-1], mean[:-1], s=size, color=POLICY, alpha=0.6, linewidths=0, label="policies")
+        panel.plot(spread[-1], mean[-1], "*", color=MIXTURE, markersize=13, label="mixture")
         panel.set_title(f"player {player}", loc="left", fontsize=10)
         panel.set_xlabel("standard deviation that the others cause")
         panel.spines[["top", "right"]].set_visible(False)
