@@ -141,22 +141,24 @@ def advance(
     Returns the states, the outcome (zeros without `look`), the metrics of the last step (NaN without any), and for
     each array of floats in the states the step that left it not finite, or -1.
     """
+    # Both are traced once, for their shapes and for what they do, and inlined, so that nothing rounds differently.
+    step, look_at = jax.jit(shaping.step, inline=True), jax.jit(_look, inline=True)
 
     def body(index: Any, carry: Any) -> Any:
         states, _, first_bad = carry
-        states, metrics = shaping.step(match, states, key, index)
+        states, metrics = step(match, states, key, index)
         finite = jnp.array([jnp.isfinite(leaf).all() for _, leaf in _floats(states)], bool)
         return states, metrics, jnp.where((first_bad < 0) & ~finite, index + 1, first_bad)
 
-    told = jax.eval_shape(shaping.step, match, states, key, start)[1]
+    told = jax.eval_shape(step, match, states, key, start)[1]
     metrics = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), told)
     first_bad = jnp.full(len(_floats(states)), -1, jnp.int32)
     states, metrics, first_bad = jax.lax.fori_loop(start, stop, body, (states, metrics, first_bad))
     look_key = jax.random.fold_in(jax.random.fold_in(key, EVALUATION), stop)
     unseen = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(_look, match, states, look_key)
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(look_at, match, states, look_key)
     )
-    return states, jax.lax.cond(look, _look, lambda *_: unseen, match, states, look_key), metrics, first_bad
+    return states, jax.lax.cond(look, look_at, lambda *_: unseen, match, states, look_key), metrics, first_bad
 
 
 def _look(match: Match, states: PyTree, key: Key[Array, ""]) -> Outcome:
