@@ -16,6 +16,7 @@ from rich.console import Console
 from envs.registry import Registry, did_you_mean
 from experiments.commands import crossplay_arguments, evaluate_arguments, render_arguments, reproduce_arguments
 from experiments.config import FaultError, UserError, parse
+from experiments.dry import is_dry, resolved
 from experiments.league_arguments import league_arguments
 from experiments.plot_arguments import plot_arguments
 from experiments.psro_arguments import psro_arguments
@@ -28,6 +29,9 @@ __all__ = ["main"]
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line `args` (those of the process by default); returns the exit code."""
     args = list(sys.argv[1:] if args is None else args)
+    if args == ["--version"]:
+        print(f"parley {importlib.metadata.version('parley')}")
+        return 0
     command = args.pop(0) if args and not args[0].startswith("-") else "train"
     try:
         if command not in (*ARGUMENTS, "list"):
@@ -50,6 +54,9 @@ def main(args: Sequence[str] | None = None) -> int:
 def _run(command: str, args: list[str]) -> int:
     """Check the arguments, and only then import JAX and the module of the command's name."""
     asked = ARGUMENTS[command](args)
+    if is_dry(command, args):
+        print(resolved(command, asked, args))
+        return 0
     _prepare_jax()
     written = _written(args if command == "train" else [command, *args])
     main = getattr(importlib.import_module(f"experiments.{command}"), command)

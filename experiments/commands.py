@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import shaping
 from envs.registry import Parameter, did_you_mean
-from experiments.config import TRAIN, Command, Run, UserError, parse, read_yaml, resolve
+from experiments.config import TRAIN, Command, Run, UserError, parse, resolve
 from experiments.flags import Group, parse_flags
+from experiments.given import read_yaml
 
 __all__ = [
     "BEST_RESPONSE",
@@ -81,6 +82,10 @@ RENDER_FLAGS = (
     ),
     Parameter("episode_seed", "int", 0, "seed of the episode that is shown."),
     Parameter("training_seed", "int | None", None, "seed of the run whose policies play it; the first if not given."),
+    replace(
+        TRAIN.flags["wandb"],
+        help="add the pictures to the mirror of the run in Weights & Biases; if not given, as the run is mirrored.",
+    ),
 )
 MOST_STEPS, LARGEST_BOX, LAST_SEED = 10**5, 1e6, 2**30
 
@@ -97,6 +102,7 @@ class Rendering:
         box: half the side of the box that is shown, around 0; None to leave it to the trajectories.
         episode_seed: of the episode that is shown.
         training_seed: number of the seed of the run whose policies play it.
+        wandb: mode of the mirror that the pictures are added to; None for that of the run.
     """
 
     directory: Path
@@ -106,6 +112,7 @@ class Rendering:
     box: float | None
     episode_seed: int
     training_seed: int
+    wandb: str | None = None
 
 
 PAPERS = {
@@ -289,7 +296,7 @@ def render_arguments(args: Sequence[str]) -> Rendering:
     if not first <= seed <= last:
         raise UserError(f"--training_seed {seed}: expected one of the run's seeds, {first} to {last}")
     out = Path(values["out"] or path)
-    return Rendering(path, out, rules, values["steps"], values["box"], values["episode_seed"], seed)
+    return Rendering(path, out, rules, values["steps"], values["box"], values["episode_seed"], seed, values["wandb"])
 
 
 @dataclass(frozen=True)

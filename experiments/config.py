@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import yaml
-
 import envs
 import shaping
 from envs.registry import Parameter, did_you_mean, read_parameters
+from experiments.errors import FaultError, UserError
 from experiments.flags import Group, defaults, parse_flags
+from experiments.given import config_files, given_flags, read_files
 
 if TYPE_CHECKING:
     from envs import Environment
@@ -34,21 +34,13 @@ __all__ = [
     "build_environment",
     "build_learners",
     "default_flags",
-    "given_flags",
+    "mirror_parameters",
     "parse",
-    "read_yaml",
     "resolve",
     "seat_names",
     "to_flags",
+    "with_resume",
 ]
-
-
-class UserError(Exception):
-    """A mistake in what the user asked for; the message is for them, exit code 2."""
-
-
-class FaultError(Exception):
-    """Numbers that came out not finite; the message says which, exit code 1."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +65,9 @@ class Run:
         share: whether seats of one name are played by one learner, with the experience of all of them.
         log_every: steps between two lines of metrics.
         out: run directory; a new one below runs/ if not given.
-        wandb: mirror metrics to Weights & Biases.
-        components: prefix of the flags ("env", or a learner's name) → its hyper-parameters.
+        wandb: mirror the run in Weights & Biases; if not given, runs of a sweep as WANDB_MODE says, or online, and
+            others not.
+        components: prefix of the flags ("env", "wandb", or a learner's name) → its parameters.
     """
 
     env: str = "ipd"
@@ -91,7 +84,7 @@ class Run:
     share: bool = False
     log_every: int = 10
     out: str | None = None
-    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    wandb: Literal["disabled", "offline", "online"] | None = None
     components: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -110,8 +103,13 @@ RANGES = {
     "seed": (0, 2**30),
 }
 CONTROL = {
-    "config": "YAML file of flags; may be given several times, later files and flags win.",
-    "resume": "continue the run in this directory; takes --steps to extend it, and --wandb.",
+    "config": Parameter(
+        "config", "str | None", None, "YAML file of flags; may be given several times, later files and flags win."
+    ),
+    "resume": Parameter(
+        "resume", "str | None", None, "continue the run in this directory; takes --steps to extend it, and --wandb."
+    ),
+    "dry": Parameter("dry", "bool", False, "print the flags as resolved, and where each comes from, and stop."),
 }
 """Flags that say where a run comes from, and are no part of it."""
 
@@ -126,10 +124,12 @@ DESCRIPTION = """Train learners on an n-player game, beside a baseline, on many 
 Other commands: `python run.py list` names environments and learners; `python run.py evaluate DIR` replays a trained run
 on new seeds and measures it against a standard panel; `python run.py crossplay ENTRY ENTRY ...` plays everyone against
 everyone; `python run.py plot DIR DIR ...` draws a metric of runs, `render DIR` policies, trajectories and an episode;
-`report DIR ...` shows all in one HTML file; `python run.py solve` solves games, `psro` grows populations of policies,
-`league` asks which learner to deploy; `python run.py reproduce NAME` sets published numbers beside ours; each has its
-own --help. The flags below are those of the chosen environment and learners; each is also accepted as --flag=value and
-as a key of a --config file."""
+`diff DIR DIR` says in what runs differ, `report DIR ...` shows all in one HTML file; `python run.py solve` solves
+games, `psro` grows populations of policies, `league` asks which learner to deploy; `python run.py reproduce NAME` sets
+published numbers beside ours; each has its own --help. The flags below are those of the chosen environment and
+learners; each is also accepted as --flag=value and as a key of a --config file.
+
+Compiled programs are kept below ~/.cache/parley, at most 1 GiB of them, or in JAX_COMPILATION_CACHE_DIR."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Command:
 
 def _own_flags() -> dict[str, Parameter]:
     own = {p.name: p for p in read_parameters("experiments.config:Run") if p.name != "components"}
-    return own | {flag: Parameter(flag, "str | None", None, text) for flag, text in CONTROL.items()}
+    return own | CONTROL
 
 
 TRAIN = Command("python run.py", DESCRIPTION, _own_flags())
@@ -184,11 +184,9 @@ def parse(args: Sequence[str]) -> Training:
     known, rest = control.parse_known_args(list(args))
     given = given_flags(rest)
     if known.resume is not None:
-        known.config = [_resumed_config(known.resume, [*given, *(["config"] if known.config else [])])]
-    from_files: dict[str, str] = {}
-    for path in known.config:
-        from_files |= read_yaml(path)
-    return Training(resolve(TRAIN, rest, from_files, ", ".join(known.config))[0], known.resume)
+        _check_resumed(known.resume, [*given, *(["config"] if known.config else [])])
+    files = config_files(args)
+    return Training(resolve(TRAIN, rest, read_files(files), ", ".join(files))[0], known.resume)
 
 
 def resolve(
@@ -234,6 +232,11 @@ def to_flags(run: Run) -> dict[str, Any]:
     for prefix, values in run.components.items():
         flags |= {f"{prefix}.{name}": value for name, value in values.items()}
     return {flag: value for flag, value in flags.items() if value is not None}
+
+
+def mirror_parameters() -> dict[str, Parameter]:
+    """The flags `wandb.`: where a run is mirrored."""
+    return {p.name: p for p in read_parameters("experiments.tracking:Mirror")}
 
 
 def build_environment(run: Run) -> Environment:
@@ -310,15 +313,18 @@ def _seat_list(learners: str, flag: str) -> list[tuple[str, int]]:
     return seats
 
 
-def _resumed_config(directory: str, given: Sequence[str]) -> str:
-    """The config file of the run in `directory`, to be continued with the flags `given`."""
+def with_resume(flag: str, *others: str) -> bool:
+    """Whether a run to be continued takes `flag`: one of the `others`, or one that is no part of the run."""
+    return flag in ("resume", "dry", *HELP, *others) or flag.split(".")[0] == "wandb"
+
+
+def _check_resumed(directory: str, given: Sequence[str]) -> None:
+    """Raise unless the run in `directory` can be continued with the flags `given`."""
     for flag in given:
-        if flag not in ("steps", "wandb", *HELP):
+        if not with_resume(flag, "steps"):
             raise UserError(f"--{flag} with --resume: a run continues as it was; expected --steps or --wandb")
-    config = Path(directory) / "config.yaml"
-    if not config.is_file():
+    if not (Path(directory) / "config.yaml").is_file():
         raise UserError(f"--resume {directory}: holds no run; expected a directory with a config.yaml")
-    return str(config)
 
 
 def _check_flags(groups: dict[str, Group], given: Iterable[str], keys: Iterable[str], files: str) -> None:
@@ -350,6 +356,8 @@ def _groups(command: Command, values: dict[str, Any]) -> dict[str, Group]:
         if command is TRAIN and any("shaper" in tags for tags in map(_tags, learners)):
             flags = flags | {flag: replace(flags[flag], default=value) for flag, value in AMONG_SHAPERS.items()}
         groups = {"": Group("", flags), "env": Group(f"environment {name}", env)}
+        if "wandb" in flags:
+            groups["wandb"] = Group("Weights & Biases", mirror_parameters())
         env.pop("players", None)  # has a flag of its own
         for name in dict.fromkeys(name for name in learners if not name.startswith(CHECKPOINT)):
             groups[name] = Group(f"learner {name}", shaping.REGISTRY.parameters(name))
@@ -380,56 +388,10 @@ def _tags(name: str) -> tuple[str, ...]:
     return () if name.startswith(CHECKPOINT) else shaping.REGISTRY.tags(name)
 
 
-def given_flags(args: Sequence[str]) -> dict[str, str | None]:
-    """Flag → value as written, of all flags on a command line; the last one wins."""
-    given: dict[str, str | None] = {}
-    for place, arg in enumerate(args):
-        if arg.startswith("-") and not re.fullmatch(r"-([\d.].*|inf|nan)?", arg):
-            flag, equals, value = arg.lstrip("-").partition("=")
-            following = args[place + 1] if place + 1 < len(args) else None
-            given[flag.replace("-", "_")] = value if equals else following
-    return given
-
-
 def default_flags(command: Command, chosen: dict[str, Any]) -> dict[str, Any]:
-    """Flag → default of a command, where environment and learners are those `chosen`; `...` where it has none.
+    """Flag → default of a command, where environment and learner are those `chosen`; `...` where it has none.
 
     Raises:
         UserError: an environment or learner that is not known.
     """
     return defaults(_groups(command, chosen))
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases, which a few lines of can fill any memory, and which no config needs."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not supported")
-        return super().compose_node(parent, index)
-
-
-def read_yaml(path: str) -> dict[str, str]:
-    """A YAML file as flag → text, nested mappings joined by dots and `name` standing for the mapping itself."""
-    try:
-        data = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_PlainLoader)  # noqa: S506  a SafeLoader
-    except OSError as error:
-        raise UserError(f"--config {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"--config {path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data or {}, dict):
-        raise UserError(f"--config {path}: expected a mapping of flags to values, found {type(data).__name__}")
-    flags: dict[str, str] = {}
-
-    def flatten(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                name = str(key).replace("-", "_")
-                flatten(prefix if name == "name" and prefix else f"{prefix}.{name}".lstrip("."), inner)
-        elif isinstance(value, list):
-            flags[prefix] = ",".join(map(str, value))
-        elif value is not None:
-            flags[prefix] = str(value)
-
-    flatten("", data or {})
-    return flags

@@ -13,7 +13,8 @@ import numpy as np
 
 from envs.registry import did_you_mean
 from experiments.bands import mean
-from experiments.config import UserError, read_yaml
+from experiments.config import UserError
+from experiments.given import read_yaml
 from experiments.run_directory import RunDirectory
 
 __all__ = ["POINTS", "Choice", "Curve", "Source", "Table", "choose", "pool", "read"]

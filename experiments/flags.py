@@ -38,7 +38,7 @@ def parse_flags(
     Raises:
         SystemExit: `--help` (0), or a value that is not of its type (2).
     """
-    args = _separated(groups, args)
+    args = _bare(groups, _separated(groups, args))
     slots: list[Any] = []
     for place, (prefix, group) in enumerate(groups.items()):
         if prefix:
@@ -69,14 +69,26 @@ def defaults(groups: Mapping[str, Group]) -> dict[str, Any]:
     }
 
 
-def _separated(groups: Mapping[str, Group], args: Sequence[str]) -> list[str]:
-    """`--risk 0.1,0.5` as `--risk 0.1 0.5`, for flags of which each player may have one."""
-    many = {
+def _bare(groups: Mapping[str, Group], args: Sequence[str]) -> list[str]:
+    """`--share` alone as `--share=True`."""
+    switches = _named(groups, "bool")
+    ends = {place for place, arg in enumerate(args) if arg.startswith("--")} | {len(args)}
+    return [f"{arg}=True" if arg in switches and place + 1 in ends else arg for place, arg in enumerate(args)]
+
+
+def _named(groups: Mapping[str, Group], annotation: str) -> set[str]:
+    """The flags of a type."""
+    return {
         f"--{prefix}.{own.name}" if prefix else f"--{own.name}"
         for prefix, group in groups.items()
         for own in group.parameters.values()
-        if own.annotation == "PerPlayer"
+        if own.annotation == annotation
     }
+
+
+def _separated(groups: Mapping[str, Group], args: Sequence[str]) -> list[str]:
+    """`--risk 0.1,0.5` as `--risk 0.1 0.5`, for flags of which each player may have one."""
+    many = _named(groups, "PerPlayer")
     found: list[str] = []
     for place, arg in enumerate(args):
         flag, equals, value = arg.partition("=")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, combinations_with_replacement, product
@@ -21,11 +22,13 @@ from equilibria import Solution
 from equilibria.empirical import EmpiricalGame
 from equilibria.properties import is_symmetric
 from equilibria.ratings import Matches, bradley_terry, cyclic_share, elo, intervals, nash_averaging, swiss_pairs
-from experiments.config import FaultError, UserError, build_environment, build_learners, to_flags
+from experiments.config import FaultError, UserError, build_environment, build_learners
 from experiments.figures import crossplay_matrix
-from experiments.league_arguments import SAMPLED, Contest
+from experiments.league_arguments import SAMPLED, Contest, to_flags
+from experiments.league_report import summary
 from experiments.run_directory import RunDirectory, write_json
 from experiments.sides import Side
+from experiments.tracking import Mirror, Tracker
 from shaping import Match
 
 __all__ = ["league"]
@@ -42,6 +45,7 @@ def league(asked: Contest, command: str, console: Console) -> int:
         UserError: a mistake in what was asked for, before anything is compiled.
         FaultError: numbers that are not finite.
     """
+    began = time.perf_counter()
     env = build_environment(asked.run)
     n, count = env.num_players, len(asked.entrants)
     if n < 2:
@@ -57,32 +61,35 @@ def league(asked: Contest, command: str, console: Console) -> int:
         solver.check(equilibria.normal_form(np.zeros((n, *(count,) * n))))
     except ValueError as error:
         raise UserError(str(error)) from error
-    flags = {
-        key: value
-        for key, value in to_flags(asked.run).items()
-        if key not in ("baseline", "wandb", "share", "log_every")
-    }
-    flags |= {"solver": asked.solver, "payoff": asked.payoff, "looks": asked.looks}
-    flags |= {"matchmaking": "swiss" if asked.swiss else "round_robin"} | asked.options
     if asked.resume:
         directory = RunDirectory(Path(asked.resume))
     else:
-        directory = RunDirectory.create(asked.run.out, f"league-{asked.run.env}-{count}", flags)
-    with directory.locked():
+        directory = RunDirectory.create(asked.run.out, f"league-{asked.run.env}-{count}", to_flags(asked))
+    mirror = Mirror(**asked.run.components["wandb"])
+    with (
+        directory.locked(),
+        Tracker(
+            asked.run.wandb, directory, to_flags(asked), console, fresh=asked.resume is None, mirror=mirror
+        ) as tracker,
+    ):
         if asked.swiss:
-            played = _swiss(asked, env, symmetric, directory.path, console)
+            played = _swiss(asked, env, symmetric, directory.path, tracker, console)
         else:
-            played = _round_robin(asked, env, symmetric, directory.path, console)
+            played = _round_robin(asked, env, symmetric, directory.path, tracker, console)
         try:
             result = _judged(asked, played, symmetric, n)
         except ValueError as error:
             raise UserError(f"{error}; what was played is in {directory.path}") from error
         about = {"command": command, "env": asked.run.env, "sentence": _sentence(asked, result)}
         write_json(directory.path / "league.json", about | result)
+        final = summary(command, asked.run.env, result, time.perf_counter() - began)
+        directory.write_summary(final)
+        tracker.summarise(final)
         _print(asked, result, console)
         console.print(about["sentence"], soft_wrap=True)
         if "matrix" in result:
             _draw(directory.path / "league.png", asked, played)
+            tracker.show(directory.path / "league.png")
     console.print(f"directory: {directory.path}", soft_wrap=True)
     return 0
 
@@ -113,16 +120,21 @@ Played = dict[tuple[int, ...], dict[str, np.ndarray]]
 """Profile of entrants → span → rewards per step `[S, n]`."""
 
 
-def _round_robin(asked: Contest, env: Environment, symmetric: bool, folder: Path, console: Console) -> Played:
+def _round_robin(
+    asked: Contest, env: Environment, symmetric: bool, folder: Path, tracker: Tracker, console: Console
+) -> Played:
     n, count = env.num_players, len(asked.entrants)
     profiles = list(combinations_with_replacement(range(count), n) if symmetric else product(range(count), repeat=n))
-    return {
-        profile: _played(asked, env, profile, folder, f"{place + 1} of {len(profiles)}", console)
-        for place, profile in enumerate(profiles)
-    }
+    found: Played = {}
+    for place, profile in enumerate(profiles):
+        found[profile] = _played(asked, env, profile, folder, f"{place + 1} of {len(profiles)}", console)
+        _log(tracker, asked, found)
+    return found
 
 
-def _swiss(asked: Contest, env: Environment, symmetric: bool, folder: Path, console: Console) -> Played:
+def _swiss(
+    asked: Contest, env: Environment, symmetric: bool, folder: Path, tracker: Tracker, console: Console
+) -> Played:
     """Rounds in which neighbours in the ratings meet, those who have not met before others; once, or in both seats."""
     count = len(asked.entrants)
     rounds = asked.rounds or min(count - 1 + count % 2, math.ceil(math.log2(count)) + 2)
@@ -137,7 +149,16 @@ def _swiss(asked: Contest, env: Environment, symmetric: bool, folder: Path, cons
                 if profile not in found:
                     text = f"round {number + 1} of {rounds}"
                     found[profile] = _played(asked, env, profile, folder, text, console)
+                    _log(tracker, asked, found)
     return found
+
+
+def _log(tracker: Tracker, asked: Contest, found: Played) -> None:
+    """The last match, whose number is its step."""
+    profile, rewards = list(found.items())[-1]
+    reward = rewards[asked.payoff]
+    match = {"entrants": [asked.entrants[k] for k in profile], "welfare": reward.mean(axis=1).tolist()}
+    tracker.log({"step": len(found), "match": match | {"reward_per_step": reward.tolist()}})
 
 
 def _played(

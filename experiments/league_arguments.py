@@ -10,9 +10,10 @@ from typing import Any
 import equilibria
 from envs.registry import Parameter, did_you_mean
 from experiments import config
-from experiments.config import TRAIN, Command, Run, UserError, given_flags, read_yaml, resolve
+from experiments.config import CONTROL, TRAIN, Command, Run, UserError, resolve, with_resume
+from experiments.given import config_files, given_flags, read_files
 
-__all__ = ["SAMPLED", "Contest", "default_flags", "league_arguments"]
+__all__ = ["SAMPLED", "Contest", "default_flags", "league_arguments", "to_flags"]
 
 LEAGUE = """Which learner would a rational, perhaps risk-averse player deploy?
 
@@ -39,11 +40,13 @@ OWN = {
     ),
     "rounds": Parameter("rounds", "int | None", None, "Swiss rounds; log2 of the number of entrants and two more."),
     "looks": Parameter("looks", "int", 10, "evaluations over the whole of learning, evenly spaced."),
+    **CONTROL,
     "resume": Parameter("resume", "str | None", None, "go on in this directory: what has been played is kept."),
 }
 SAMPLED = {"naive": "reinforce", "lola": "lola_dice", "pola": "pola_dice"}
 """Who stands for learners on exact values where an entrant has none."""
 FLAGS = ("env", "players", "learners", "seeds", "seed", "steps", "batch", "episodes", "rivals", "rival_start", "out")
+FLAGS += ("wandb",)
 DEFAULTS: dict[str, Any] = {"env": "ipd2", "learners": "naive,lola,tit_for_tat,always_defect", "seeds": 8}
 
 
@@ -84,21 +87,20 @@ def league_arguments(args: Sequence[str]) -> Contest:
     if args and not args[0].startswith("-"):
         raise UserError(f"league takes flags only, found {args[0]!r}; did you mean --learners {args[0]}?")
     given = given_flags(args)
-    from_files: dict[str, str] = {}
     if resume := given.get("resume"):
-        path = Path(resume) / "config.yaml"
-        if not path.is_file():
+        if not (Path(resume) / "config.yaml").is_file():
             raise UserError(f"--resume {resume}: holds no league; expected a directory with a config.yaml")
         for flag in given:
-            if flag not in ("resume", "help", "solver", "payoff", *_solver_flags(given.get("solver"))):
+            if not with_resume(flag, "solver", "payoff", *_solver_flags(given.get("solver"))):
                 raise UserError(f"--{flag} with --resume: what was played stays; expected --solver or --payoff")
-        from_files = read_yaml(str(path))
-        if given.get("solver"):  # options of the solver before are not its own
-            old = _solver_flags(from_files.get("solver"))
-            from_files = {flag: value for flag, value in from_files.items() if flag not in old}
+    files = config_files(args)
+    from_files = read_files(files)
+    if given.get("solver"):  # options of the solver before are not its own
+        old = _solver_flags(from_files.get("solver"))
+        from_files = {flag: value for flag, value in from_files.items() if flag not in old}
     kept = {flag: value for flag, value in from_files.items() if flag not in given}
     command, entrants = _command(kept | {flag: value for flag, value in given.items() if value is not None})
-    run, own = resolve(command, list(args), kept, f"{resume}/config.yaml" if resume else "")
+    run, own = resolve(command, list(args), kept, ", ".join(files))
     if len(set(entrants)) != len(entrants) or len(entrants) < 2:
         raise UserError(f"--learners {run.learners}: expected two or more entrants, each once")
     if own["rounds"] is not None and own["rounds"] < 1:
@@ -139,6 +141,14 @@ def _command(chosen: dict[str, Any]) -> tuple[Command, list[str]]:
     names = tuple(dict.fromkeys(own for own in entrants if not own.startswith("checkpoint:")))
     names += tuple(SAMPLED[own] for own in names if own in SAMPLED and SAMPLED[own] not in names)
     return Command("python run.py league", LEAGUE, flags, {"baseline": "none"}, names), entrants
+
+
+def to_flags(asked: Contest) -> dict[str, Any]:
+    """The resolved flags; what `config.yaml` holds."""
+    flags = {flag: value for flag, value in config.to_flags(asked.run).items() if flag in FLAGS or "." in flag}
+    flags |= {"solver": asked.solver, "payoff": asked.payoff, "looks": asked.looks}
+    flags |= {"matchmaking": "swiss" if asked.swiss else "round_robin"} | asked.options
+    return flags if asked.rounds is None else flags | {"rounds": asked.rounds}
 
 
 def _solver_flags(name: str | None) -> dict[str, Parameter]:

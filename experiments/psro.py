@@ -27,6 +27,7 @@ from experiments.psro_arguments import EXACT, Growing, to_flags
 from experiments.psro_pictures import draw
 from experiments.run_directory import RunDirectory
 from experiments.tables import versions
+from experiments.tracking import Mirror, Tracker
 from experiments.train import Clock, signals
 
 __all__ = ["build", "psro"]
@@ -49,7 +50,12 @@ def psro(asked: Growing, command: str, console: Console) -> int:
     else:
         directory = RunDirectory(Path(asked.resume))
     line: dict[str, Any] = {}
-    with directory.locked(), signals(clock, console):
+    flags, mirror = to_flags(asked) | {"capacity": capacity}, Mirror(**asked.mirror)
+    with (
+        directory.locked(),
+        signals(clock, console),
+        Tracker(own["wandb"], directory, flags, console, fresh=asked.resume is None, mirror=mirror) as tracker,
+    ):
         with console.status("compiling, and playing the first profiles ..."):
             progress = _first(rule, arena, seeds, capacity)
         if asked.resume is not None:
@@ -76,12 +82,16 @@ def psro(asked: Growing, command: str, console: Console) -> int:
             seconds = time.perf_counter() - began
             line = {"step": progress.iteration, **_line(record, progress), "seconds": round(seconds, 3)}
             directory.append_metrics(line)
+            tracker.log(line)
             checkpoint.save(directory.checkpoints, progress.iteration, _saved(progress))
             last = progress.iteration == own["iterations"]  # which needs no room for more
             console.print(_row(progress.iteration, record, seconds, capacity + last), soft_wrap=True)
         ended = _ended(asked, progress, line)
-        directory.write_summary(_summary(asked, progress, command, clock, line, ended))
+        final = _summary(asked, progress, command, clock, line, ended)
+        directory.write_summary(final)
+        tracker.summarise(final)
         draw(directory.path, asked.title, progress, list(directory.read_metrics()))
+        tracker.show(*sorted(directory.path.glob("*.png")))
     console.print(_sentence(asked, progress), soft_wrap=True)
     console.print(f"run directory: {directory.path}", soft_wrap=True)
     if clock.signal and not ended:

@@ -11,8 +11,9 @@ import envs
 import equilibria
 import shaping
 from envs.registry import Parameter, did_you_mean, read_parameters
-from experiments.config import UserError, given_flags, read_yaml
+from experiments.config import CONTROL, TRAIN, UserError, mirror_parameters, with_resume
 from experiments.flags import Group, defaults, parse_flags
+from experiments.given import config_files, given_flags, read_files
 
 __all__ = ["EXACT", "Growing", "default_flags", "psro_arguments", "to_flags"]
 
@@ -49,7 +50,9 @@ OWN = (
     Parameter("seed", "int", 0, "the first seed; the others follow it."),
     Parameter("out", "str | None", None, "run directory; a new one below runs/ if not given."),
     Parameter("resume", "str | None", None, "continue the run in this directory; takes --iterations to extend it."),
-    Parameter("config", "str | None", None, "YAML file of flags; flags win."),
+    CONTROL["config"],
+    CONTROL["dry"],
+    TRAIN.flags["wandb"],
 )
 HIDDEN = ("oracle", "solver")
 """Fields of `Psro` that are chosen by name."""
@@ -69,6 +72,7 @@ class Growing:
         oracle: fields of the oracle and its measure of risk.
         learner: hyper-parameters of the learner.
         resume: directory to go on in, or None.
+        mirror: fields of `Mirror`.
     """
 
     own: dict[str, Any]
@@ -78,6 +82,7 @@ class Growing:
     oracle: dict[str, Any]
     learner: dict[str, Any]
     resume: str | None
+    mirror: dict[str, Any]
 
     @property
     def title(self) -> str:
@@ -97,22 +102,22 @@ def psro_arguments(args: Sequence[str]) -> Growing:
     if args and not args[0].startswith("-"):
         raise UserError(f"psro takes flags only, found {args[0]!r}; did you mean --env {args[0]}?")
     given = given_flags(args)
-    from_files: dict[str, str] = {}
     if resume := given.get("resume"):
         for flag in given:
-            if flag not in ("resume", "iterations", "help"):
-                raise UserError(f"--{flag} with --resume: a run continues as it was; expected --iterations")
-        path = Path(resume) / "config.yaml"
-        if not path.is_file():
+            if not with_resume(flag, "iterations"):
+                raise UserError(f"--{flag} with --resume: a run continues as it was; expected --iterations or --wandb")
+        if not (Path(resume) / "config.yaml").is_file():
             raise UserError(f"--resume {resume}: holds no run; expected a directory with a config.yaml")
-        from_files = read_yaml(str(path))
-    elif given.get("config"):
-        from_files = read_yaml(str(given["config"]))
+    files = config_files(args)
+    from_files = read_files(files)
     groups = _groups({**from_files, **{flag: value for flag, value in given.items() if value is not None}})
     known = [f"{prefix}.{name}".lstrip(".") for prefix, group in groups.items() for name in group.parameters]
-    for flag in [*given, *from_files]:
+    for flag in given:
         if flag not in (*known, "help", "h"):
             raise UserError(f"unknown flag --{flag}{did_you_mean(flag, known)}")
+    for key in from_files:
+        if key not in known or key in (*CONTROL, "out"):
+            raise UserError(f"unknown key {key!r} in {', '.join(files)}{did_you_mean(key, known)}")
     merged = [f"--{key}={value}" for key, value in from_files.items() if key not in given]
     values = parse_flags(groups, [*merged, *args], "python run.py psro", PSRO)
     own = values.pop("")
@@ -121,15 +126,17 @@ def psro_arguments(args: Sequence[str]) -> Growing:
     psro = {name: own.pop(name) for name in _psro_fields()}
     resume = own.pop("resume")
     own.pop("config")
+    own.pop("dry")
     learner = {} if own["oracle"] == EXACT else values[own["oracle"]]
     oracle = {name: _plain(value) for name, value in values["oracle"].items()}
-    return Growing(own, psro, values.get("env", {}), solver, oracle, learner, resume)
+    return Growing(own, psro, values.get("env", {}), solver, oracle, learner, resume, values["wandb"])
 
 
 def to_flags(asked: Growing) -> dict[str, Any]:
     """The resolved flags; what `config.yaml` holds."""
     flags = {name: value for name, value in asked.own.items() if name != "out"} | asked.psro | asked.solver
-    for prefix, values in (("env", asked.env), ("oracle", asked.oracle), (asked.own["oracle"], asked.learner)):
+    components = {"env": asked.env, "oracle": asked.oracle, asked.own["oracle"]: asked.learner, "wandb": asked.mirror}
+    for prefix, values in components.items():
         flags |= {f"{prefix}.{name}": value for name, value in values.items()}
     wanted = {flag: list(value) if isinstance(value, tuple) else value for flag, value in flags.items()}
     return {flag: value for flag, value in wanted.items() if value is not None}
@@ -160,6 +167,7 @@ def _groups(values: dict[str, Any]) -> dict[str, Group]:
             groups["env"] = Group(f"environment {chosen['env']}", env)
         kind = "oracles:BestResponse" if chosen["oracle"] == EXACT else "learner_oracle:LearnerOracle"
         fields = {p.name: p for p in read_parameters(f"equilibria.{kind}") if p.name not in ("learner", "measure")}
+        groups["wandb"] = Group("Weights & Biases", mirror_parameters())
         groups["oracle"] = Group(f"oracle, {chosen['measure']}", fields | measure)
         if chosen["oracle"] != EXACT:
             if chosen["oracle"] not in shaping.names():

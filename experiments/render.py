@@ -17,13 +17,14 @@ from rich.console import Console
 import shaping
 from envs import DifferentiableGame, Environment, MatrixGame, SymmetricGame
 from experiments.commands import Rendering
-from experiments.config import UserError, seat_names
+from experiments.config import UserError, seat_names, to_flags
 from experiments.episode import Frame, frames, play_trained
 from experiments.episode_pictures import draw_animation, draw_strip
 from experiments.pictures import Field, Policy, Rewards, draw_field, draw_policies, draw_rewards
 from experiments.run_directory import RunDirectory
 from experiments.sides import build_sides
 from experiments.tables import learner_label
+from experiments.tracking import Mirror, add_pictures
 from experiments.trained import Trained, load
 from shaping import Frozen, GradientLearner, Match
 from shaping.directions import own_gradients
@@ -92,6 +93,10 @@ def render(asked: Rendering, command: str, console: Console) -> list[Path]:
     if missing:
         reasons = [f"{', '.join(files)} ({why})" for why, files in missing.items()]
         console.print(f"not drawn: {'; '.join(reasons)}", soft_wrap=True)
+    directory = RunDirectory(trained.path)
+    mode = asked.wandb or (run.wandb if (trained.path / "wandb.json").exists() else "disabled")
+    if mode != "disabled":
+        add_pictures(mode, directory, to_flags(run), Mirror(**run.components["wandb"]), drawn, console)
     return drawn
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from envs.registry import Parameter
 from experiments.commands import asks_for_help, flag_values, split_arguments
-from experiments.config import UserError, read_yaml
+from experiments.config import UserError
+from experiments.given import read_yaml
 
 __all__ = ["GENERATOR", "Reporting", "is_result", "kind_of", "report_arguments"]
 

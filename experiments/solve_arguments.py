@@ -88,7 +88,6 @@ def solve_arguments(args: Sequence[str]) -> Solving:
         UserError: a mistake in the arguments.
         SystemExit: `--help` (0), or a flag whose value is not of its type (2).
     """
-    args = [_bare(arg, args[place + 1 : place + 2]) for place, arg in enumerate(args)]
     names = _solvers(args)
     options: dict[str, Parameter] = {}
     for name in names:
@@ -125,13 +124,6 @@ def solve_arguments(args: Sequence[str]) -> Solving:
         seed=values["seed"],
     )
     return replace(asked, out=Path(values["out"] or f"runs/solve-{asked.title}"))
-
-
-def _bare(arg: str, after: Sequence[str]) -> str:
-    """`--json` alone as `--json=True`."""
-    switches = [f"--{parameter.name}" for parameter in OWN if parameter.annotation == "bool"]
-    alone = not after or after[0].lower() not in ("true", "false")
-    return f"{arg}=True" if arg in switches and alone else arg
 
 
 def _solvers(args: Sequence[str]) -> list[str]:

@@ -17,13 +17,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from experiments import checkpoint
+from experiments.compiled import Programs
 from experiments.config import Run, Training, UserError, to_flags
 from experiments.curve_figure import welfare_curves
 from experiments.curves import POINTS
 from experiments.run_directory import RunDirectory
 from experiments.sides import Side, build_sides
 from experiments.tables import headline, print_table, sentences, summary, table
-from experiments.tracking import Tracker
+from experiments.tracking import Mirror, Tracker
 
 __all__ = ["Clock", "signals", "train"]
 
@@ -84,17 +85,27 @@ def train(asked: Training, command: str, console: Console) -> int:
     with (
         directory.locked(),
         signals(clock, console),
-        Tracker(run.wandb, directory, to_flags(run), fresh=resume is None) as tracker,
+        Tracker(
+            run.wandb,
+            directory,
+            to_flags(run),
+            console,
+            fresh=resume is None,
+            mirror=Mirror(**run.components["wandb"]),
+        ) as tracker,
     ):
         _start(run, sides, clock, console)
         step, logged = _restore(run, directory, sides, console) if resume else (0, False)
         step = _loop(run, sides, step, logged, directory, tracker, clock, console)
         status = "failed" if _fault(sides) else "interrupted" if step < run.steps else "finished"
-        directory.write_summary(summary(run, sides, step, status, command, vars(clock) | {"wall_s": clock.wall_s}))
+        final = summary(run, sides, step, status, command, vars(clock) | {"wall_s": clock.wall_s})
+        directory.write_summary(final)
+        tracker.summarise(final)
         labels = {name: side.label for name, side in sides.items()}
         title = f"{run.env}, {len(sides['learners'].names)} players"
         lines = directory.read_metrics(POINTS)
         welfare_curves(directory.figure, title, lines, labels, sides["learners"].env.marks())
+        tracker.show(directory.figure)
     return _report(run, sides, step, directory, clock, console)
 
 
@@ -107,13 +118,13 @@ def _finished(run: Run, resume: str, done: int, console: Console) -> int:
 
 def _start(run: Run, sides: Sides, clock: Clock, console: Console) -> None:
     for side in sides.values():
-        start = time.perf_counter()
+        start, programs = time.perf_counter(), Programs()
         what = f"{side.label} on {run.env}, {len(side.names)} players, {run.seed_count}"
         with console.status(f"compiling {what} ..."):
             side.start()
         seconds = time.perf_counter() - start
         clock.compile_s += seconds
-        console.print(f"compiled {what}: {seconds:.1f} s")
+        console.print(f"compiled {what}: {seconds:.1f} s{programs.told()}", soft_wrap=True)
 
 
 def _restore(run: Run, directory: RunDirectory, sides: Sides, console: Console) -> tuple[int, bool]:

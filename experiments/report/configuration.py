@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments import league_arguments, psro_arguments
-from experiments.config import TRAIN, UserError, default_flags, read_yaml
+from experiments.config import TRAIN, UserError, default_flags
+from experiments.given import read_yaml
 from experiments.report.blocks import Section
 
 __all__ = ["HIDDEN", "configure", "safe_command", "safe_flags"]

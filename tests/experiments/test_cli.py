@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import yaml
@@ -19,6 +20,7 @@ from rich.console import Console
 import envs
 from experiments import checkpoint, train
 from experiments.cli import main
+from experiments.compiled import Programs
 from experiments.run_directory import RunDirectory
 from experiments.sides import Side
 from experiments.tables import print_table, sentence, table
@@ -299,7 +301,7 @@ def test_values_of_the_wrong_type_exit_with_2(args, capsys):
     assert args[-1].removeprefix("--") in capsys.readouterr().err or args == ["--env", "matrix"]
 
 
-@pytest.mark.parametrize("args", [["--help"], ["list"]])
+@pytest.mark.parametrize("args", [["--help"], ["list"], ["--version"]])
 def test_help_and_list_are_instant_and_import_no_numerics(args):
     """Measured with a generous bound: the target is a second, an import of JAX alone takes about that."""
     code = (
@@ -312,10 +314,12 @@ def test_help_and_list_are_instant_and_import_no_numerics(args):
     result = subprocess.run([sys.executable, "-c", code, *args], cwd=ROOT, capture_output=True, text=True, check=False)
     assert time.perf_counter() - start < 5
     assert result.returncode == 0, result.stderr
-    expected = (
-        ("--lola.lookahead_rate", "--env.horizon", "--players") if args == ["--help"] else ("ipd", "lola", "arXiv")
-    )
-    for word in expected:
+    expected = {
+        "--help": ("--lola.lookahead_rate", "--env.horizon", "--players", "JAX_COMPILATION_CACHE_DIR"),
+        "list": ("ipd", "lola", "arXiv"),
+        "--version": ("parley",),
+    }
+    for word in expected[args[0]]:
         assert word in result.stdout
 
 
@@ -407,22 +411,6 @@ def test_a_reader_that_leaves_is_no_error(tmp_path):
     assert "Traceback" not in result.stderr
 
 
-def test_wandb_offline_mirrors_the_metrics(tmp_path):
-    out = tmp_path / "run"
-    environment = {
-        **os.environ,
-        "WANDB_SILENT": "true",
-        "WANDB_CONFIG_DIR": str(tmp_path),
-        "WANDB_CACHE_DIR": str(tmp_path),
-    }
-    result = command(*SMALL, "--wandb=offline", "--out", str(out), env=environment, timeout=180)
-    assert result.returncode == 0, result.stderr
-    (log,) = (out / "wandb").glob("offline-run-*/run-*.wandb")
-    data = log.read_bytes()
-    for word in (b"learners/welfare/median", b"baseline/welfare/seed_2", b"lola.lookahead_rate"):
-        assert word in data
-
-
 def test_wandb_online_without_an_account_is_a_clear_error(tmp_path):
     out = tmp_path / "run"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")} | {"HOME": str(tmp_path)}
@@ -454,9 +442,33 @@ def test_programs_are_cached_between_processes(tmp_path):
         result = command(*SMALL, "--out", str(tmp_path / name), env=environment, timeout=180)
         assert result.returncode == 0, result.stderr
         assert result.stderr == ""
+        told = "from the cache in" if found else "kept in"
+        assert re.search(rf"compiled lola.* s \({told} .*parley/compiled, [\d.]+ MB\)", result.stdout)
         found.append(sorted(path.name for path in (tmp_path / "parley" / "compiled").glob("*-cache")))
     assert any("jit_run" in file for file in found[0])
     assert found[0] == found[1], "the second process compiled again"
+
+
+def test_what_the_cache_of_programs_did_is_told(tmp_path, monkeypatch):
+    (tmp_path / "program").write_bytes(bytes(12_000_000))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+
+    def told(*events):
+        programs = Programs()
+        for event in events:
+            jax.monitoring.record_event(f"/jax/compilation_cache/{event}")
+        return programs.told()
+
+    asked, place = "compile_requests_use_cache", f"~/{tmp_path.name}, 12 MB"
+    assert told(asked, "cache_hits", asked, "cache_hits") == f" (from the cache in {place})"
+    assert told(asked, "cache_hits", asked, "cache_misses") == f" (kept in {place})"
+    assert told(asked) == told() == ""  # too small to be kept, or nothing to be compiled
+
+
+def test_the_version_is_told(capsys):
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"parley \d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
 def test_crashing_kernels_are_avoided_beside_other_flags(monkeypatch):

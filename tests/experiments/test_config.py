@@ -3,6 +3,9 @@
 import importlib
 import inspect
 import itertools
+import re
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import yaml
 import envs
 import shaping
 from envs.registry import Parameter, read_parameters
+from experiments.cli import main
 from experiments.config import Run, UserError, build_environment, build_learners, parse, seat_names, to_flags
 from experiments.flags import Group, parse_flags
 
@@ -275,5 +279,86 @@ def test_mistakes_in_values(args, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize("args", [("--share", "--players", "3"), ("--players=3", "--share"), ("--share=True",)])
+def test_a_boolean_alone_is_true(args):
+    assert resolved(*args).share
+
+
+def test_dry_says_where_every_value_comes_from(tmp_path, capsys):
+    files = {
+        "below": "players: 3\nlola: {lookahead_rate: 2}\nseeds: 5\n",
+        "above": "seeds: 4\nlearners: [lola, naive*2]\n",
+    }
+    args = ["--steps=7"]
+    for name, text in files.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+        args += ["--config", str(tmp_path / f"{name}.yaml")]
+    assert main([*args, "--dry", "--out", str(tmp_path / "run")]) == 0
+    told = capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+    found = dict(re.findall(r"^([\w.]+): .*?  # (.*)$", told, re.M))
+    expected = {
+        "steps": "command line",
+        "players": f"{tmp_path}/below.yaml",
+        "lola.lookahead_rate": f"{tmp_path}/below.yaml",
+    }
+    expected |= {"seeds": f"{tmp_path}/above.yaml", "learners": f"{tmp_path}/above.yaml", "env": "default"}
+    assert {flag: found[flag] for flag in expected} == expected
+    (tmp_path / "dry.yaml").write_text(told)
+    assert resolved("--config", str(tmp_path / "dry.yaml")) == resolved(*args)
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["psro", "--game", "chicken", "--solver", "rae", "--risk", "0.1,0.2"], r"risk: \[0.1, 0.2\] +# command line"),
+        (["league", "--learners", "lola,naive", "--wandb.group", "g"], r"wandb.group: g +# command line"),
+    ],
+)
+def test_dry_of_other_commands_imports_no_numerics(args, line):
+    code = (
+        "import sys; from experiments.cli import main; code = main(sys.argv[1:])\n"
+        "sys.exit(str({'jax', 'wandb'} & set(sys.modules)) if {'jax', 'wandb'} & set(sys.modules) else code)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, *args, "--dry"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert re.search(line, result.stdout)
+
+
+def test_a_dry_run_is_checked(capsys):
+    assert main(["--seeds", "0", "--dry"]) == 2
+    assert "--seeds 0: expected a whole number from 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "message"),
+    [
+        ("psro", "oracle: {frst: random}", "unknown key 'oracle.frst' in {}: did you mean 'oracle.first'?"),
+        ("psro", "env: {name: ipd2, horizn: 5}", "unknown key 'env.horizn' in {}: did you mean 'env.horizon'?"),
+        ("league", "tit_for_tat: {forgivness: 0.1}", "in {}: did you mean 'tit_for_tat.forgiveness'?"),
+        (
+            "train",
+            "wandb: {name: offline, projct: p}",
+            "unknown key 'wandb.projct' in {}: did you mean 'wandb.project'?",
+        ),
+    ],
+)
+def test_nested_keys_suggest(tmp_path, capsys, command, text, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    assert main([*([] if command == "train" else [command]), "--config", str(path), "--dry"]) == 2
+    assert message.format(path) in capsys.readouterr().err
+
+
+def test_where_a_run_is_mirrored_is_a_group_of_flags(tmp_path):
+    path = tmp_path / "mirror.yaml"
+    path.write_text("wandb: {name: offline, project: games, tags: [a, b]}\n")
+    run = resolved("--config", str(path), "--wandb.project", "theirs")
+    assert run.wandb == "offline"
+    assert run.components["wandb"] == {"project": "theirs", "entity": None, "group": None, "tags": "a,b"}
+
+
 def test_run_fields_are_flags():
-    assert {f.name for f in fields(Run)} - {"components"} <= set(to_flags(resolved())) | {"players", "out"}
+    assert {f.name for f in fields(Run)} - {"components"} <= set(to_flags(resolved())) | {"players", "out", "wandb"}

@@ -1,16 +1,11 @@
-"""What is drawn, mirrored and reported: the numbers of the run, and nothing hidden."""
-
-from types import SimpleNamespace
+"""What is drawn and reported: the numbers of the run, and nothing hidden."""
 
 import numpy as np
-import pytest
 from matplotlib.figure import Figure
 
 from experiments.config import parse
 from experiments.curve_figure import welfare_curves
-from experiments.run_directory import RunDirectory
 from experiments.sides import build_sides
-from experiments.tracking import Tracker
 from shaping import Outcome
 
 
@@ -48,17 +43,6 @@ def test_one_step_and_equal_marks_can_be_seen(tmp_path, monkeypatch):
     axes = drawn(tmp_path, monkeypatch, LINES[:1], {"best": 0.0, "worst": 0.0})
     assert [curve.get_marker() for curve in axes.lines[:4]] == ["o"] * 4
     assert "best, worst" in [text.get_text() for text in axes.texts]
-
-
-def test_the_mirror_has_the_step_the_quantiles_and_every_seed(tmp_path):
-    tracker = Tracker("disabled", RunDirectory(tmp_path), {}, fresh=True)
-    sent = {}
-    tracker._run = SimpleNamespace(log=lambda values, step: sent.update(values, step=step), finish=lambda: None)
-    tracker.log(LINES[1])
-    assert sent["step"] == 10
-    assert (sent["learners/welfare/median"], sent["learners/welfare/seed_2"]) == (4.0, 6.0)
-    assert sent["learners/welfare/q10"] == pytest.approx(np.quantile([1, 4, 6], 0.1))
-    assert sent["learners/reward_per_step/seat_1"] == 4.0
 
 
 def test_an_outcome_that_is_not_finite_is_a_fault_though_the_states_are_sound():
