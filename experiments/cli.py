@@ -16,6 +16,7 @@ from rich.console import Console
 from envs.registry import Registry, did_you_mean
 from experiments.commands import crossplay_arguments, evaluate_arguments, render_arguments, reproduce_arguments
 from experiments.config import FaultError, UserError, parse
+from experiments.diff_arguments import diff_arguments
 from experiments.dry import is_dry, resolved
 from experiments.league_arguments import league_arguments
 from experiments.plot_arguments import plot_arguments
@@ -140,5 +141,6 @@ ARGUMENTS: dict[str, Callable[[list[str]], Any]] = {
     "plot": plot_arguments,
     "report": report_arguments,
     "reproduce": reproduce_arguments,
+    "diff": diff_arguments,
 }
 """What each command makes of its arguments, without JAX; the function `experiments.NAME.NAME` does it."""
