@@ -30,7 +30,7 @@ def test_imports_run_one_way(path):
     assert not above, f"{path.relative_to(ROOT)} imports {above}"
     if "equilibria" in path.parts:  # games and solvers know nothing of environments and learners; oracles and psro do
         below = {name for name in imported(path) if name.split(".")[0] in ("envs", "shaping")}
-        populations = ("oracles", "learner_oracle", "psro", "reactive")
+        populations = ("growth", "oracles", "learner_oracle", "psro", "reactive")
         assert path.stem in populations or below <= {"envs.registry"}  # names and flags, which know no game
 
 
