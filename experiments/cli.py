@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from experiments.commands import crossplay_arguments, evaluate_arguments, render
 from experiments.config import FaultError, UserError, parse
 from experiments.diff_arguments import diff_arguments
 from experiments.dry import is_dry, resolved
+from experiments.hosts_arguments import meeting_argument
 from experiments.league_arguments import league_arguments
 from experiments.plot_arguments import plot_arguments
 from experiments.psro_arguments import psro_arguments
@@ -54,14 +56,19 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _run(command: str, args: list[str]) -> int:
     """Check the arguments, and only then import JAX and the module of the command's name."""
+    written = _written(args if command == "train" else [command, *args])
+    args, meeting = meeting_argument(args)
+    if meeting and command != "train":
+        raise UserError(f"--distributed: {command} is done by one process; expected it with training only")
     asked = ARGUMENTS[command](args)
     if is_dry(command, args):
         print(resolved(command, asked, args))
         return 0
     _prepare_jax()
-    written = _written(args if command == "train" else [command, *args])
     main = getattr(importlib.import_module(f"experiments.{command}"), command)
-    code = main(asked, written, Console(highlight=False, markup=False))
+    console = Console(highlight=False, markup=False)
+    with importlib.import_module("experiments.hosts").joined(meeting, console) if meeting else nullcontext():
+        code = main(asked, written, console)
     return code if isinstance(code, int) else 0
 
 
@@ -122,12 +129,18 @@ def _prepare_jax() -> None:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(base / "parley" / "compiled")
         os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(2**30)
+    os.environ.setdefault("JAX_CPU_COLLECTIVES_IMPLEMENTATION", "gloo")  # between processes
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     flags, threads = os.environ.get("XLA_FLAGS", ""), "--xla_cpu_multi_thread_eigen"
     if "--xla_force_host_platform_device_count" not in flags:
-        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count() or 1))  # seeds are spread over devices
+        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(_cores()))  # seeds are spread over devices
     if threads not in flags:  # which would get in each other's way in small products
         os.environ["XLA_FLAGS"] = f"{flags} {threads}=false".strip()
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system says it: on a cluster not all that there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 ARGUMENTS: dict[str, Callable[[list[str]], Any]] = {

@@ -110,6 +110,13 @@ CONTROL = {
         "resume", "str | None", None, "continue the run in this directory; takes --steps to extend it, and --wandb."
     ),
     "dry": Parameter("dry", "bool", False, "print the flags as resolved, and where each comes from, and stop."),
+    "distributed": Parameter(
+        "distributed",
+        "str | None",
+        None,
+        "train on several machines, on each of which the same command is started: auto under SLURM, else HOST:PORT,"
+        "PROCESSES,PROCESS (address of process 0, how many there are, number of this one).",
+    ),
 }
 """Flags that say where a run comes from, and are no part of it."""
 

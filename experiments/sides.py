@@ -32,14 +32,14 @@ __all__ = ["EVALUATION_EPISODES", "Side", "advance", "build_sides"]
 class Side:
     """One match of a run, and where it stands.
 
-    The arrays hold a few seeds more than asked for, up to a multiple of the tile; see `Tiles`.
+    The arrays hold a few seeds more than asked for, to fill tiles and devices; see `Tiles`.
 
     Attributes:
         names: of the learners, one a seat.
         env: the game.
         match: who sits where.
         seeds: numbers of the seeds asked for, S of them.
-        states: of the learners, leaves `[P, ...]` for the padded number P of seeds; set by `start`.
+        states: of the learners, on the devices; set by `start`.
         outcome: of the current policies, NumPy leaves `[S, n, ...]`; set by `run_until`.
         learning: metrics of the last update, a group of the match each, NumPy leaves `[S, learners]`.
         fault: first step, seed and array that were not finite.
@@ -63,17 +63,26 @@ class Side:
 
     @property
     def padded(self) -> int:
-        """Number of seeds that the arrays hold."""
+        """Number of seeds that checkpoints hold."""
         return self._tiles.padded
+
+    @property
+    def shapes(self) -> Any:
+        """Of the states in a checkpoint, leaves `[P, ...]` for the padded number P of seeds."""
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.padded, *leaf.shape[1:]), leaf.dtype), self.states)
 
     @property
     def _tiles(self) -> Tiles:
         return Tiles.of(len(self.seeds), self.match)
 
+    def check(self) -> None:
+        """Raise a `UserError` unless all processes have work."""
+        _ = self._tiles.mesh
+
     def start(self) -> None:
         """Compile the program, for any number of steps, and initialise the learners."""
         tiles = self._tiles
-        numbers = np.arange(self.seeds.start, self.seeds.start + tiles.padded)
+        numbers = np.arange(self.seeds.start, self.seeds.start + tiles.spread)
         begin = jax.jit(tiles.map(_begin, 1))
         self.states, self._keys = begin((self.match,), (tiles.place(numbers),))
         program = jax.jit(tiles.map(advance, 2))
@@ -84,14 +93,19 @@ class Side:
         """Take over `states`, leaves `[P, ...]`, spread over the devices."""
         self.states = self._tiles.place(states)
 
+    def collect(self, states: Any) -> Any:
+        """`states` from the devices as NumPy leaves `[P, ...]`; see `shapes`."""
+        return jax.tree.map(lambda leaf: leaf[: self.padded], self._tiles.collect(states))
+
     def run_until(self, start: int, stop: int, look: bool = True) -> None:
         """Steps `start` ... `stop - 1` of all seeds, none if they are equal; with `look`, then update the outcome."""
         assert self._program is not None, "start first"
         common = (self.match, np.int32(start), np.int32(stop), np.bool_(look))
         self.states, *seen, first_bad = self._program(common, (self.states, self._keys))
-        outcome, self.learning = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(self.seeds)], tuple(seen))
+        collected = self._tiles.collect((*seen, first_bad))
+        outcome, self.learning, first_bad = jax.tree.map(lambda leaf: leaf[: len(self.seeds)], collected)
         self.outcome = outcome if look else self.outcome
-        self.fault = self.fault or self._fault(np.asarray(first_bad)[: len(self.seeds)], stop)
+        self.fault = self.fault or self._fault(first_bad, stop)
 
     def _fault(self, first_bad: np.ndarray, stop: int) -> str | None:
         """The first step, seed and array that were not finite; `first_bad` is `[S, arrays]`, -1 for sound ones."""

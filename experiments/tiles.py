@@ -1,4 +1,4 @@
-"""Seeds side by side, in tiles of fixed width, spread over devices."""
+"""Seeds side by side, in tiles of fixed width, spread over the devices of all processes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.config import UserError
 from shaping import Match
 from shaping.trials import POPULATION
 
@@ -42,27 +43,75 @@ class Tiles:
 
     @property
     def padded(self) -> int:
-        """Number of seeds that the arrays hold: up to a multiple of the width."""
+        """Number of seeds up to a multiple of the width, whatever the devices; what checkpoints hold."""
         return -(-self.count // self.width) * self.width
 
     @property
+    def spread(self) -> int:
+        """Number of seeds that arrays on the devices hold: equally many tiles on each device of the mesh."""
+        part = self.width * self._grid[0]
+        return -(-self.count // part) * part
+
+    @property
     def mesh(self) -> jax.sharding.Mesh:
-        """As many local devices as divide the tiles, and for each of them as many others as divide the population."""
-        devices, auto = jax.local_devices(), jax.sharding.AxisType.Auto
-        seeds = _most(len(devices), self.padded // self.width)
-        each = _most(len(devices) // seeds, self.population)
-        names = ("seeds", POPULATION)
-        return jax.make_mesh((seeds, each), names, axis_types=(auto, auto), devices=devices[: seeds * each])
+        """Devices for the seeds, and for each of them others for parts of the population.
+
+        Raises:
+            UserError: not work enough for all processes.
+        """
+        seeds, parts = self._grid
+        local, own = jax.local_device_count(), seeds * parts // jax.process_count()
+        devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+        chosen = [device for place, device in enumerate(devices) if place % local < own]
+        names, auto = ("seeds", POPULATION), jax.sharding.AxisType.Auto
+        return jax.make_mesh((seeds, parts), names, axis_types=(auto, auto), devices=chosen)
+
+    @property
+    def _grid(self) -> tuple[int, int]:
+        """The shape of the mesh that takes least time: next, splits populations least, and has fewest devices.
+
+        Every process has an equal part of it.
+        """
+        processes, devices, tiles = jax.process_count(), jax.device_count(), self.padded // self.width
+        grids = [
+            (-(-tiles // seeds) / parts, parts, seeds)
+            for seeds in range(1, min(tiles, devices) + 1)
+            for parts in range(1, devices // seeds + 1)
+            if self.population % parts == 0 and seeds * parts % processes == 0
+        ]
+        if not grids:
+            enough = self.width * (processes - 1) + 1
+            raise UserError(
+                f"--distributed: {self.count} seeds, {self.width} side by side, leave some of {processes} processes "
+                f"without work; expected --seeds {enough} or more, or fewer processes"
+            )
+        _, parts, seeds = min(grids)
+        return seeds, parts
 
     def place(self, tree: Any) -> Any:
-        """Leaves `[padded, ...]`, spread over the devices."""
-        return jax.device_put(tree, jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec("seeds")))
+        """Leaves `[P, ...]` of at least the seeds asked for, the same in all processes, spread over the devices."""
+        sharding = jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec("seeds"))
+
+        def put(leaf: Any) -> jax.Array:
+            leaf = leaf if len(leaf) == self.spread else leaf[np.arange(self.spread) % len(leaf)]
+            if jax.process_count() == 1:
+                return jax.device_put(leaf, sharding)
+            return jax.make_array_from_callback(leaf.shape, sharding, leaf.__getitem__)
+
+        return jax.tree.map(put, tree)
+
+    def collect(self, tree: Any) -> Any:
+        """Leaves `[spread, ...]` of all devices as NumPy, in every process, which must all call this."""
+        if jax.process_count() > 1:
+            everywhere = jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec())
+            tree = jax.jit(_same, out_shardings=everywhere)(tree)
+        return jax.tree.map(np.asarray, tree)
 
     def map(self, function: Callable[..., Any], arguments: int) -> Callable[..., Any]:
         """Map `function(*common, *of_one_seed)` over seeds.
 
         Returns:
-            A function of `common`, a tuple, and of a tuple of `arguments` PyTrees with leaves `[padded, ...]`.
+            A function of `common`, a tuple, and of a tuple of `arguments` PyTrees with leaves `[spread, ...]`.
         """
 
         def run(common: tuple[Any, ...], seeds: tuple[Any, ...]) -> Any:
@@ -86,16 +135,14 @@ class Tiles:
             A function of `common`, a tuple, and of a tuple of PyTrees with leaves `[count, ...]`; its results are
             NumPy, leaves `[count, ...]`.
         """
-        rows = np.arange(self.padded) % self.count
         program = jax.jit(lambda common, seeds: self.map(function, len(seeds))(common, seeds))
 
         def run(common: tuple[Any, ...], seeds: tuple[Any, ...]) -> Any:
-            padded = self.place(jax.tree.map(lambda leaf: leaf[rows], seeds))
-            return jax.tree.map(lambda leaf: np.asarray(leaf)[: self.count], program(common, padded))
+            results = self.collect(program(common, self.place(seeds)))
+            return jax.tree.map(lambda leaf: leaf[: self.count], results)
 
         return run
 
 
-def _most(devices: int, parts: int) -> int:
-    """The largest number of devices that divides the parts."""
-    return next(count for count in range(devices, 0, -1) if parts % count == 0)
+def _same(tree: Any) -> Any:
+    return tree

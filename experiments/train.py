@@ -21,6 +21,7 @@ from experiments.compiled import Programs
 from experiments.config import Run, Training, UserError, to_flags
 from experiments.curve_figure import welfare_curves
 from experiments.curves import POINTS
+from experiments.hosts import Hosts, LostError, agree
 from experiments.run_directory import RunDirectory
 from experiments.sides import Side, build_sides
 from experiments.tables import headline, print_table, sentences, summary, table
@@ -44,7 +45,8 @@ class Clock:
         compile_s: seconds spent compiling.
         training_s: seconds spent in the device program.
         steps: training steps taken in that time.
-        signal: number of the signal that stopped the run.
+        signal: number of the signal that asked this process to stop.
+        others: number of one that asked another process of the run to.
     """
 
     started: float = field(default_factory=time.perf_counter)
@@ -52,6 +54,12 @@ class Clock:
     training_s: float = 0.0
     steps: int = 0
     signal: int | None = None
+    others: int | None = None
+
+    @property
+    def stop(self) -> int | None:
+        """Number of the signal that stops the run."""
+        return self.signal or self.others
 
     @property
     def wall_s(self) -> float:
@@ -70,9 +78,18 @@ def train(asked: Training, command: str, console: Console) -> int:
     Raises:
         UserError: a mistake in what was asked for, before anything is compiled.
     """
-    run, resume = asked
-    clock = Clock()
+    run, clock = asked.run, Clock()
+    agree(to_flags(run))
     sides = build_sides(run)
+    hosts = Hosts(sides, clock)
+    with signals(clock, console):
+        return hosts.run(lambda: _lead(asked, hosts, clock, command, console))
+
+
+def _lead(asked: Training, hosts: Hosts, clock: Clock, command: str, console: Console) -> int:
+    """What the process does that has the run directory; returns the exit code."""
+    run, resume = asked
+    sides = hosts.sides
     if resume is None:
         side = sides["learners"]
         slug = re.sub(r"[^\w-]+", "-", f"{run.env}-{len(side.names)}-{side.label.replace('*', 'x')}")
@@ -84,7 +101,6 @@ def train(asked: Training, command: str, console: Console) -> int:
             return _finished(run, resume, done, console)
     with (
         directory.locked(),
-        signals(clock, console),
         Tracker(
             run.wandb,
             directory,
@@ -94,9 +110,12 @@ def train(asked: Training, command: str, console: Console) -> int:
             mirror=Mirror(**run.components["wandb"]),
         ) as tracker,
     ):
-        _start(run, sides, clock, console)
-        step, logged = _restore(run, directory, sides, console) if resume else (0, False)
-        step = _loop(run, sides, step, logged, directory, tracker, clock, console)
+        try:
+            _start(run, hosts, clock, console)
+            step, logged = _restore(run, directory, hosts, console) if resume else (0, False)
+            step = _loop(run, hosts, step, logged, directory, tracker, clock, console)
+        except LostError as error:
+            raise LostError(f"{error}; to go on from the last checkpoint: {_resume(directory)}") from error
         status = "failed" if _fault(sides) else "interrupted" if step < run.steps else "finished"
         final = summary(run, sides, step, status, command, vars(clock) | {"wall_s": clock.wall_s})
         directory.write_summary(final)
@@ -116,27 +135,26 @@ def _finished(run: Run, resume: str, done: int, console: Console) -> int:
     return 0
 
 
-def _start(run: Run, sides: Sides, clock: Clock, console: Console) -> None:
-    for side in sides.values():
+def _start(run: Run, hosts: Hosts, clock: Clock, console: Console) -> None:
+    for name, side in hosts.sides.items():
         start, programs = time.perf_counter(), Programs()
         what = f"{side.label} on {run.env}, {len(side.names)} players, {run.seed_count}"
         with console.status(f"compiling {what} ..."):
-            side.start()
+            hosts.start(name)
         seconds = time.perf_counter() - start
         clock.compile_s += seconds
         console.print(f"compiled {what}: {seconds:.1f} s{programs.told()}", soft_wrap=True)
 
 
-def _restore(run: Run, directory: RunDirectory, sides: Sides, console: Console) -> tuple[int, bool]:
-    """Put the last sound checkpoint into `sides`; returns its step, 0 if there is none, and whether that is logged."""
-    step, states, unread = checkpoint.restore_latest(directory.checkpoints, _states(sides))
+def _restore(run: Run, directory: RunDirectory, hosts: Hosts, console: Console) -> tuple[int, bool]:
+    """Go on from the last sound checkpoint; returns its step, 0 if there is none, and whether that is logged."""
+    step, states, unread = checkpoint.restore_latest(directory.checkpoints, hosts.shapes)
     for message in unread:
         console.print(f"warning: {message}; trying an older one", soft_wrap=True)
     if states is None:
         console.print(f"{directory.path} has no checkpoint: starting from step 0", soft_wrap=True)
     else:
-        for name, side in sides.items():
-            side.place(states[name])
+        hosts.place(states)
     written = directory.truncate_metrics(step)
     directory.write_config(to_flags(run))
     return step, written
@@ -144,7 +162,7 @@ def _restore(run: Run, directory: RunDirectory, sides: Sides, console: Console) 
 
 def _loop(
     run: Run,
-    sides: Sides,
+    hosts: Hosts,
     step: int,
     logged_before: bool,
     directory: RunDirectory,
@@ -157,34 +175,31 @@ def _loop(
     Leaves a checkpoint of that step, or, at a fault, of the last sound one.
     """
     columns = [TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}")]
-    saved = time.perf_counter()
-    for side in sides.values():
-        side.run_until(step, step)
+    saved, sides = time.perf_counter(), hosts.sides
+    hosts.run_until(step, step)
     if not logged_before:
         _log(sides, step, directory, tracker)
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=run.steps, completed=step)
-        while step < run.steps and clock.signal is None and not _fault(sides):
-            logged, sound = min(step + run.log_every - step % run.log_every, run.steps), _states(sides)
+        while step < run.steps and clock.stop is None and not _fault(sides):
+            logged = min(step + run.log_every - step % run.log_every, run.steps)
             stop = min(logged, step + max(1, int(clock.steps_per_s * CHUNK_S)))
             start = time.perf_counter()
-            for side in sides.values():
-                side.run_until(step, stop, look=stop == logged)
+            hosts.run_until(step, stop, look=stop == logged)
             clock.training_s += time.perf_counter() - start
             clock.steps += stop - step
             if _fault(sides) or time.perf_counter() - saved > CHECKPOINT_EVERY_S:
-                checkpoint.save(directory.checkpoints, step, sound)
+                checkpoint.save(directory.checkpoints, step, hosts.states(before=True))
                 saved = time.perf_counter()
             step = stop
-            if step == logged or clock.signal is not None or _fault(sides):
+            if step == logged or clock.stop is not None or _fault(sides):
                 if step != logged:
-                    for side in sides.values():
-                        side.run_until(step, step)
+                    hosts.run_until(step, step)
                 _log(sides, step, directory, tracker)
             speed = f"{clock.steps_per_s:,.0f} steps/s"
             progress.update(task, completed=step, description=f"{speed}  welfare {headline(sides)}")
     if not _fault(sides):
-        checkpoint.save(directory.checkpoints, step, _states(sides))
+        checkpoint.save(directory.checkpoints, step, hosts.states())
     return step
 
 
@@ -205,11 +220,14 @@ def _report(run: Run, sides: Sides, step: int, directory: RunDirectory, clock: C
         print_table(console, table(side.env, title, side.names, side.outcome))
     console.print(sentences(sides))
     console.print(f"run directory: {directory.path}", soft_wrap=True)
-    if step < run.steps and clock.signal:
-        resume = f"python run.py --resume {shlex.quote(str(directory.path))}"
-        console.print(f"stopped at step {step} of {run.steps}; to go on: {resume}", soft_wrap=True)
-        return 128 + clock.signal
+    if step < run.steps and clock.stop:
+        console.print(f"stopped at step {step} of {run.steps}; to go on: {_resume(directory)}", soft_wrap=True)
+        return 128 + clock.stop
     return 0
+
+
+def _resume(directory: RunDirectory) -> str:
+    return f"python run.py --resume {shlex.quote(str(directory.path))}"
 
 
 @contextmanager
@@ -233,7 +251,3 @@ def signals(clock: Clock, console: Console) -> Iterator[None]:
 
 def _fault(sides: Sides) -> str | None:
     return next((f"{side.label}: {side.fault}" for side in sides.values() if side.fault), None)
-
-
-def _states(sides: Sides) -> dict[str, Any]:
-    return {name: side.states for name, side in sides.items()}
