@@ -73,9 +73,10 @@ class Tiles:
         Every process has an equal part of it.
         """
         processes, devices, tiles = jax.process_count(), jax.device_count(), self.padded // self.width
+        most = tiles if tiles < processes else -(-tiles // processes) * processes
         grids = [
             (-(-tiles // seeds) / parts, parts, seeds)
-            for seeds in range(1, min(tiles, devices) + 1)
+            for seeds in range(1, min(most, devices) + 1)
             for parts in range(1, devices // seeds + 1)
             if self.population % parts == 0 and seeds * parts % processes == 0
         ]
