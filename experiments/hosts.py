@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import traceback
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -116,8 +117,8 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def agree(flags: Mapping[str, Any]) -> None:
-    """Check that all processes have as many devices and the same `flags` and versions.
+def agree(flags: Mapping[str, Any], sides: Mapping[str, Side]) -> None:
+    """Check that all processes have the same number and kind of devices, versions, `flags`, and files that these name.
 
     Raises:
         UserError: in all of them, where they differ.
@@ -127,11 +128,13 @@ def agree(flags: Mapping[str, Any]) -> None:
     counts = np.bincount([device.process_index for device in jax.devices()])
     if counts.min() != counts.max():
         raise UserError(f"--distributed: the processes have {counts.tolist()} devices; expected equal numbers")
-    own = {f"--{flag}": value for flag, value in flags.items()} | versions()
-    own["device"] = jax.devices()[0].device_kind
-    first, *others = map(json.loads, _exchange(json.dumps(own, default=str)))
+    own = {f"--{flag}": str(value) for flag, value in flags.items()} | versions()
+    own["the kind of device"] = jax.devices()[0].device_kind
+    numbers = [np.asarray(leaf).tobytes() for side in sides.values() for leaf in jax.tree.leaves(side.match)]
+    own["the check sum of what the files of flags hold"] = str(zlib.crc32(b"".join(numbers)))
+    first, *others = map(json.loads, _exchange(json.dumps(own)))
     for process, other in enumerate(others, 1):
-        for name in sorted(first.keys() | other.keys()):
+        for name in [*first, *other]:
             if first.get(name) != other.get(name):
                 raise UserError(
                     f"--distributed: {name} is {other.get(name)} in process {process} and {first.get(name)} in "

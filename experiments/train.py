@@ -79,8 +79,8 @@ def train(asked: Training, command: str, console: Console) -> int:
         UserError: a mistake in what was asked for, before anything is compiled.
     """
     run, clock = asked.run, Clock()
-    agree(to_flags(run))
     sides = build_sides(run)
+    agree(to_flags(run), sides)
     hosts = Hosts(sides, clock)
     with signals(clock, console):
         return hosts.run(lambda: _lead(asked, hosts, clock, command, console))

@@ -107,7 +107,7 @@ def test_a_population_does_not_depend_on_the_devices_it_is_spread_over(tmp_path)
     np.testing.assert_allclose(*found, rtol=1e-5)
 
 
-@pytest.mark.parametrize("devices", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("devices", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4))])
 def test_no_seed_depends_on_the_others_or_on_the_devices(tmp_path, devices):
     """Exactly, and for long: learning amplifies rounding until a seed ends in another basin."""
     long = ["--players", "3", "--baseline", "none", "--steps", "200", "--log_every", "200"]
