@@ -27,8 +27,8 @@ from rich.console import Console
 
 from experiments.config import FaultError, UserError
 from experiments.hosts_arguments import Meeting
-from experiments.report import versions
 from experiments.sides import Side
+from experiments.tables import versions
 
 if TYPE_CHECKING:
     from experiments.train import Clock
