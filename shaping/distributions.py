@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Key
 
 from envs import Environment
 
-__all__ = ["Gaussian", "distribution", "entropy", "kl_divergence", "log_probability", "sample_action"]
+__all__ = ["Gaussian", "distribution", "entropy", "kl_divergence", "log_probability", "probabilities", "sample_action"]
 
 WRITTEN_OUT = 16  # actions; above that a reduction
 EDGE = 1e-6  # of the range, nearer to whose ends single precision cannot tell actions apart
@@ -63,6 +63,13 @@ def log_probability(env: Environment, action: Any, taken: Any) -> Float[Array, .
         place = jnp.clip((taken - low) / (high - low), EDGE, 1 - EDGE)
         return distribution(action).log_prob(jax.scipy.special.logit(place))
     return _pick(_log_probs(action), taken)
+
+
+def probabilities(action: Any) -> Float[Array, "*batch A"]:
+    """Probability of each action under logits `[..., A]`; `[..., 0]` of a `Gaussian`, which gives none to any."""
+    if isinstance(action, Gaussian):
+        return jnp.zeros((*action.mean.shape[:-1], 0))
+    return jnp.exp(jnp.stack(_log_probs(action), axis=-1))
 
 
 def entropy(action: Any) -> Float[Array, ...]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int, Key, UInt32
+from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from envs import Environment
 from envs.validation import require_choice, require_range
@@ -172,6 +172,12 @@ class Evolution(NetworkLearner):
             key = jax.random.fold_in(own, steps)
         output, inner = self.network.step(env, policy.params, self.network.mix(policy.params, inner), obs, legal)
         return sample_action(env, output.action, key)[0], (inner, steps + 1), ()
+
+    def action_probabilities(
+        self, env: Environment, policy: Policy, memory: Any, obs: Any, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
+        """Those of the network."""
+        return super().action_probabilities(env, policy.params, memory[0], obs, legal)
 
     def replay(self, env: Environment, policy: Policy, trajectory: Trajectory) -> Replay:
         """To its rivals it stands still, as it does in a trial."""

@@ -169,6 +169,12 @@ class Learner(struct.PyTreeNode):
         """Action, memory, and what to remember of the decision, for one observation; consumes `key`."""
         raise NotImplementedError
 
+    def action_probabilities(
+        self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
+        """With which probability `act` takes each action on the same observation; `[0]` for continuous actions."""
+        raise NotImplementedError(f"{type(self).__name__} does not tell the probabilities of its actions")
+
     def replay(self, env: Environment, policy: Any, trajectory: Trajectory) -> Replay:
         """Log-probabilities of the actions of an own `trajectory`, differentiable in `policy`, and values.
 

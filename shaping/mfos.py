@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from envs import Environment, MatrixGame
 from envs.validation import require_choice, require_range
 from shaping.directions import own_gradients
-from shaping.distributions import sample_action
+from shaping.distributions import probabilities, sample_action
 from shaping.learner import Context, Learner
 from shaping.networks import LogitTable
 from shaping.objectives import Exact
@@ -177,6 +177,12 @@ class Mfos(Learner):
         """Sample an action; consumes `key`."""
         output, _ = self.network.step(env, policy, (), obs, legal)
         return sample_action(env, output.action, key)[0], memory, ()
+
+    def action_probabilities(
+        self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
+        """Those of the table."""
+        return probabilities(self.network.step(env, policy, (), obs, legal)[0].action)
 
     def update(self, state: Inner, context: Context, key: Key[Array, ""]) -> tuple[Inner, Step]:
         """Choose the next table, or learn naively; consumes `key`."""

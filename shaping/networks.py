@@ -19,11 +19,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from envs import Environment
 from envs.validation import require_choice, require_range
-from shaping.distributions import Gaussian, log_probability
+from shaping.distributions import Gaussian, log_probability, probabilities
 from shaping.learner import ENVIRONMENTS, Learner, Replay, Trajectory
 from shaping.linear import Linear
 from shaping.objectives import ILLEGAL_LOGIT, action_logits
@@ -251,6 +251,13 @@ class NetworkLearner(Learner):
     def memory(self, env: Environment, policy: Any) -> Any:
         """That of the network."""
         return self.network.memory(policy)
+
+    def action_probabilities(
+        self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
+        """Those of the network."""
+        output, _ = self.network.step(env, policy, self.network.mix(policy, memory), obs, legal)
+        return probabilities(output.action)
 
     def critic_scale(self, env: Environment) -> float | Array:
         """What takes discounted sums to the scale on which the network's critics learn them."""

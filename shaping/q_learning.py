@@ -89,6 +89,14 @@ class QLearning(Learner):
         action = jax.random.categorical(tie_key, jnp.where(candidates, 0.0, -jnp.inf))
         return action.astype(jnp.int32), memory, ()
 
+    def action_probabilities(
+        self, env: Environment, policy: QPolicy, memory: Any, obs: Any, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
+        """ε spread over the legal actions, the rest over the best of them."""
+        values = jnp.where(legal, policy.values[obs], -jnp.inf)
+        allowed, best = (mask.astype(values.dtype) for mask in (legal, legal & (values == values.max())))
+        return policy.exploration * allowed / allowed.sum() + (1 - policy.exploration) * best / best.sum()
+
     def update(self, state: QState, context: Context, key: Key[Array, ""]) -> tuple[QState, dict[str, Any]]:
         """One sweep over the episodes, in the order of time."""
         t = context.trajectory

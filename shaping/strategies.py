@@ -42,6 +42,13 @@ class Uniform(Learner):
             return jax.random.uniform(key, (env.action_dim,), minval=low, maxval=high), memory, ()
         return jax.random.categorical(key, jnp.where(legal, 0.0, -jnp.inf)).astype(jnp.int32), memory, ()
 
+    def action_probabilities(
+        self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
+        """The same for all legal actions."""
+        allowed = legal.astype(float)
+        return allowed / allowed.sum()
+
 
 class Random(Learner):
     """Co-operate with a fixed probability, whatever happened; in environments with a `dilemma`.
@@ -75,6 +82,15 @@ class Random(Learner):
         assert actions is not None, "see `check`"
         return jnp.where(jax.random.bernoulli(key, self.probability), actions[0], actions[1]), memory, ()
 
+    def action_probabilities(
+        self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
+        """The fixed one, and the rest."""
+        actions = env.dilemma(obs)
+        assert actions is not None, "see `check`"
+        cooperation = jnp.asarray(self.probability, float)
+        return jnp.zeros(env.num_actions).at[actions].set(jnp.stack([cooperation, 1 - cooperation]))
+
 
 class MemoryOne(Learner):
     """Protocol of the memory-one strategies: what they do depends on the kind of history, through `response`."""
@@ -96,11 +112,20 @@ class MemoryOne(Learner):
         self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Bool[Array, " A"], key: Key[Array, ""]
     ) -> tuple[Any, Any, Any]:
         """Co-operate with the probability of `response`; consumes `key`."""
+        return 1 - jax.random.bernoulli(key, self._cooperation(env, obs)).astype(jnp.int32), memory, ()
+
+    def action_probabilities(
+        self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
+        """That of `response`, and the rest."""
+        cooperation = self._cooperation(env, obs)
+        return jnp.stack([cooperation, 1 - cooperation])
+
+    def _cooperation(self, env: Environment, obs: Int[Array, ""]) -> Float[Array, ""]:
         own, others = _last_step(env, obs)
         kind = jnp.where(obs > 0, 1 + own * env.num_players + others, 0)
         response = self.response(env)
-        probability = jnp.where(jnp.arange(response.shape[0]) == kind, response, 0.0).sum()
-        return 1 - jax.random.bernoulli(key, probability).astype(jnp.int32), memory, ()
+        return jnp.where(jnp.arange(response.shape[0]) == kind, response, 0.0).sum()
 
 
 class Given(MemoryOne):
@@ -173,6 +198,12 @@ class Grim(MemoryOne):
         """Defect if anybody else has, now or before."""
         memory = memory | (super().act(env, policy, (), obs, legal, key)[0] == 1)
         return memory.astype(jnp.int32), memory, ()
+
+    def action_probabilities(
+        self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
+        """All for one action."""
+        return jnp.where(memory, jnp.array([0.0, 1.0]), super().action_probabilities(env, policy, (), obs, legal))
 
 
 class WinStayLoseShift(MemoryOne):

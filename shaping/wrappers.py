@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from envs import Environment
 from envs.validation import require_range
@@ -84,6 +84,12 @@ class Wrapper(Learner):
     ) -> tuple[Any, Any, Any]:
         """As the learner does; consumes `key`."""
         return self.learner.act(env, policy, memory, obs, legal, key)
+
+    def action_probabilities(
+        self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
+        """Those of the learner."""
+        return self.learner.action_probabilities(env, policy, memory, obs, legal)
 
     def replay(self, env: Environment, policy: Any, trajectory: Trajectory) -> Replay:
         """That of the learner."""
@@ -174,9 +180,17 @@ class Blind(Wrapper):
         self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Any, key: Key[Array, ""]
     ) -> tuple[Any, Any, Any]:
         """As the learner does, on what is seen; consumes `key`."""
+        return self.learner.act(env, policy, memory, self._seen(obs), legal, key)
+
+    def action_probabilities(
+        self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
+        """Those of the learner, on what is seen."""
+        return self.learner.action_probabilities(env, policy, memory, self._seen(obs), legal)
+
+    def _seen(self, obs: Any) -> Any:
         hidden = jax.lax.axis_index(ENVIRONMENTS) < self.environments
-        seen = jax.tree.map(lambda leaf: jnp.where(hidden, jnp.zeros_like(leaf), leaf), obs)
-        return self.learner.act(env, policy, memory, seen, legal, key)
+        return jax.tree.map(lambda leaf: jnp.where(hidden, jnp.zeros_like(leaf), leaf), obs)
 
 
 class Prepared(Wrapper):
