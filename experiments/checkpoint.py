@@ -41,22 +41,27 @@ def latest_step(directory: Path) -> int | None:
     return next((int(path.stem.removeprefix("step_")) for path in reversed(_all(directory))), None)
 
 
-def restore_latest(directory: Path, like: Any) -> tuple[int, Any, list[str]]:
-    """Step and tree of the newest checkpoint that can be read, in the structure of `like`; 0 and None without one.
+def restore_latest(directory: Path, like: Any, padded: bool = False) -> tuple[int, Any, list[str]]:
+    """Step and tree of the newest checkpoint that can be read, as of `restore`; 0 and None without one.
 
     Returns also what was wrong with newer ones.
     """
     unread = []
     for path in reversed(_all(directory)):
         try:
-            return *restore(path, like), unread
+            return *restore(path, like, padded), unread
         except DamagedError as error:
             unread.append(str(error))
     return 0, None, unread
 
 
-def restore(path: Path, like: Any) -> tuple[int, Any]:
+def restore(path: Path, like: Any, padded: bool = False) -> tuple[int, Any]:
     """Step and tree of a checkpoint, in the structure of `like`.
+
+    Args:
+        path: of the file.
+        like: shapes and types of the leaves; the file may hold others beside them.
+        padded: whether it may have more along axis 0, such as seeds up to the width of a tile; they are left out.
 
     Raises:
         DamagedError: a file that cannot be read.
@@ -67,6 +72,8 @@ def restore(path: Path, like: Any) -> tuple[int, Any]:
     for leaf_path, leaf in leaves:
         name = jax.tree_util.keystr(leaf_path)
         found = arrays.get(name)
+        if padded and found is not None and found.ndim:
+            found = arrays[name] = found[: leaf.shape[0]]
         if found is None or found.shape != leaf.shape or found.dtype != leaf.dtype:
             have = "nothing" if found is None else f"{found.dtype}{list(found.shape)}"
             raise UserError(f"checkpoint {path}: {name} is {have}, expected {leaf.dtype}{list(leaf.shape)}")

@@ -19,6 +19,7 @@ from experiments.commands import crossplay_arguments, evaluate_arguments, render
 from experiments.config import FaultError, UserError, parse
 from experiments.diff_arguments import diff_arguments
 from experiments.dry import is_dry, resolved
+from experiments.export_arguments import export_arguments
 from experiments.hosts_arguments import meeting_argument
 from experiments.league_arguments import league_arguments
 from experiments.plot_arguments import plot_arguments
@@ -151,6 +152,7 @@ ARGUMENTS: dict[str, Callable[[list[str]], Any]] = {
     "evaluate": evaluate_arguments,
     "crossplay": crossplay_arguments,
     "render": render_arguments,
+    "export": export_arguments,
     "plot": plot_arguments,
     "report": report_arguments,
     "reproduce": reproduce_arguments,

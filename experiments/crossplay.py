@@ -24,7 +24,7 @@ from experiments.crossplay_report import Cell, write
 from experiments.run_directory import new_directory
 from experiments.sides import EVALUATION_EPISODES, advance
 from experiments.tiles import Tiles
-from experiments.trained import Trained, load
+from experiments.trained import Trained, load_run
 from shaping import Frozen, Learner, Match
 
 __all__ = ["Form", "Player", "crossplay", "forms", "play", "players"]
@@ -139,7 +139,7 @@ def players(entries: Sequence[Entry], run: Run, env: Environment) -> list[Player
     Raises:
         UserError: no run, no such seat, or a learner that cannot play `env`.
     """
-    loaded = cache(load)
+    loaded = cache(load_run)
     found = []
     for entry in entries:
         trained = None
@@ -156,7 +156,7 @@ def players(entries: Sequence[Entry], run: Run, env: Environment) -> list[Player
 
 def _player(entry: Entry, learner: Learner, run: Run, env: Environment, trained: Trained | None) -> Player:
     """The members of `learner`: one a policy, one a seed to train, or one."""
-    learns = type(learner).update is not Learner.update
+    learns = type(learner).update not in (Learner.update, Frozen.update)
     first, seeds = run.seed, run.seeds if learns else 1
     policies = None
     if isinstance(learner, Frozen):

@@ -23,7 +23,7 @@ from experiments.run_directory import write_json
 from experiments.sides import EVALUATION_EPISODES, Side
 from experiments.tables import QUANTILES, print_table, sentence, table, versions
 from experiments.tiles import Tiles
-from experiments.trained import Trained, load
+from experiments.trained import Trained, load_run
 from shaping import Frozen, Learner, Match
 from shaping.wrappers import Blind, Stopped
 
@@ -79,7 +79,7 @@ class Replay:
             UserError: no run, or policies that cannot play there.
         """
         name = str(asked.directory)
-        trained, env = load(asked.directory, name), build_environment(asked.run)
+        trained, env = load_run(asked.directory, name), build_environment(asked.run)
         trained.check(name, env)
         names = seat_names(trained.run.learners, env.num_players)
         players, note = [trained.learner(seat) for seat in range(env.num_players)], ""

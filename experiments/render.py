@@ -17,7 +17,7 @@ from rich.console import Console
 import shaping
 from envs import DifferentiableGame, Environment, MatrixGame, SymmetricGame
 from experiments.commands import Rendering
-from experiments.config import UserError, seat_names, to_flags
+from experiments.config import UserError, to_flags
 from experiments.episode import Frame, frames, play_trained
 from experiments.episode_pictures import draw_animation, draw_strip
 from experiments.pictures import Field, Policy, Rewards, draw_field, draw_policies, draw_rewards
@@ -25,7 +25,7 @@ from experiments.run_directory import RunDirectory
 from experiments.sides import build_sides
 from experiments.tables import learner_label
 from experiments.tracking import Mirror, add_pictures
-from experiments.trained import Trained, load
+from experiments.trained import Trained, load_run
 from shaping import Frozen, GradientLearner, Match
 from shaping.directions import own_gradients
 from shaping.objectives import action_probabilities
@@ -62,12 +62,12 @@ def render(asked: Rendering, command: str, console: Console) -> list[Path]:
     Raises:
         UserError: a mistake in what was asked for, before anything is compiled.
     """
-    trained = load(asked.directory, str(asked.directory))
+    trained = load_run(asked.directory, str(asked.directory))
     for name in asked.rules:
         if not shaping.make(name).tables:
             raise UserError(f"--rules: {name} has no exact objective; expected rules that do, such as naive,lola")
     run, drawn, missing = trained.run, [], dict[str, list[str]]()
-    title = f"{run.env}: {learner_label(_names(trained))}, {run.seed_count}, {trained.step} training steps"
+    title = f"{run.env}: {learner_label(trained.names)}, {run.seed_count}, {trained.step} training steps"
     whose = f"; of seed {asked.training_seed}, episode {asked.episode_seed}"
     played = cache(lambda: episode(trained, asked.training_seed, asked.episode_seed))
     drawings: dict[str, tuple[Callable[[], Any], Callable[..., None]]] = {
@@ -109,6 +109,8 @@ def policies(trained: Trained) -> list[Policy] | str:
     for learner, seats, shared in zip(match.learners, match.seats, match.shared, strict=True):
         if learner.tables:
             played += [seats] if shared else [(seat,) for seat in seats]
+    if played and any(match.shapers):
+        return "tables are chosen, or learned, anew in every trial"
     return [_policy(trained, seats) for seats in sorted(played)] or "no learner is on the exact objective"
 
 
@@ -123,14 +125,14 @@ def _policy(trained: Trained, seats: tuple[int, ...]) -> Policy:
     own = _actions(env)[seat]
     shown = own if len(own) > 2 else own[:1]
     who = f"seat {seat}" if len(seats) == 1 else f"seats {_ranges(seats)}, one policy"
-    title = f"{who}: {_names(trained)[seat]}"
+    title = f"{who}: {trained.names[seat]}"
     return Policy(title, _about(env), tuple(seen), shown, probabilities[..., : len(shown)])
 
 
-def histories(env: MatrixGame | SymmetricGame, seat: int) -> dict[str, list[int]]:
+def histories(env: MatrixGame | SymmetricGame, seat: int, most: int = MOST_HISTORIES) -> dict[str, list[int]]:
     """Label of each history in the view of `seat` → the one observation behind it, in the order of observations.
 
-    In matrix games with more than `MOST_HISTORIES` of them, kinds of history → all observations behind each.
+    In matrix games with more than `most` of them, kinds of history → all observations behind each.
     """
     n, found = env.num_players, {"START": [0]}
     if env.horizon == 1:
@@ -138,7 +140,7 @@ def histories(env: MatrixGame | SymmetricGame, seat: int) -> dict[str, list[int]
     if isinstance(env, SymmetricGame):
         return found | {f"{own}{k}": [1 + a * n + k] for a, own in enumerate("CD") for k in range(n)}
     names = [_short(env)[(seat + place) % n] for place in range(n)]
-    every, joint = env.num_observations <= MOST_HISTORIES, _joint_label(env)
+    every, joint = env.num_observations <= most, _joint_label(env)
     for index, actions in enumerate(itertools.product(range(env.num_actions), repeat=n)):
         if all(action < len(own) for action, own in zip(actions, names, strict=True)):
             words = [own[action] for action, own in zip(actions, names, strict=True)]
@@ -161,7 +163,7 @@ def _about(env: MatrixGame | SymmetricGame) -> str:
 
 def rewards(trained: Trained) -> Rewards | str:
     """Rewards per step over training, in the plane of seat 0 and the others; or why there is no such plane."""
-    env, names = trained.match.env, _names(trained)
+    env, names = trained.match.env, trained.names
     if env.num_players < 2:
         return "one player"
     lines = list(RunDirectory(trained.path).read_metrics())
@@ -245,9 +247,11 @@ def field(trained: Trained, rules: Sequence[str], steps: int, box: float | None 
     Raises:
         UserError: a rule that is not defined in this game.
     """
-    match, run, names = trained.match, trained.run, _names(trained)
+    match, run, names = trained.match, trained.run, trained.names
     if not all(learner.tables for learner in match.learners):
         return "not all learners are on the exact objective"
+    if any(match.shapers):
+        return "shapers have no field"
     if (count := _parameters(match), match.env.num_players) != (2, 2):
         return f"for two players of one parameter each, here {count} parameters of {match.env.num_players} players"
     matches = {f"{learner_label(names)} (this run)": match}
@@ -266,7 +270,7 @@ def field(trained: Trained, rules: Sequence[str], steps: int, box: float | None 
 def _rule(trained: Trained, rule: str) -> Match:
     """`rule` in all seats, with the step sizes of the run's learners there."""
     components, known = trained.run.components, shaping.REGISTRY.parameters(rule)
-    names, learners = _names(trained), []
+    names, learners = trained.names, []
     for name in names:
         own = components[name]
         start = {key: own[key] for key in ("initial_std",) if key in own}
@@ -324,7 +328,7 @@ def episode(trained: Trained, training_seed: int, episode_seed: int) -> list[Fra
     if not game and env.draw(start) is None:
         return f"states of {trained.run.env} cannot be drawn"
     played = play_trained(trained, training_seed, episode_seed)
-    return frames(env, played, _names(trained), _short(env) if game else None)
+    return frames(env, played, trained.names, _short(env) if game else None)
 
 
 def _parameters(match: Match) -> int:
@@ -398,7 +402,3 @@ def _ranges(seats: Sequence[int]) -> str:
     """Such as `0-3`, or `0, 2, 3` where one is left out."""
     whole = seats == tuple(range(seats[0], seats[-1] + 1))
     return f"{seats[0]}-{seats[-1]}" if whole else ", ".join(map(str, seats))
-
-
-def _names(trained: Trained) -> list[str]:
-    return seat_names(trained.run.learners, trained.match.env.num_players)

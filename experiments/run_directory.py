@@ -15,15 +15,15 @@ from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import yaml
 from filelock import FileLock, Timeout
 
-from experiments.config import UserError
+from experiments.config import UserError, read_yaml
 
-__all__ = ["RunDirectory", "finite", "new_directory", "write_atomically", "write_json"]
+__all__ = ["RunDirectory", "finite", "kind_of_run", "new_directory", "write_atomically", "write_json"]
 
 
 STEP = re.compile(rb'\{"step": (\d{1,18})')
@@ -140,6 +140,19 @@ def _lines(file: BinaryIO, most: int | None) -> Iterator[tuple[int, bytes]]:
     for number in kept.tolist():
         file.seek(places[number])
         yield number + 1, file.readline()
+
+
+def kind_of_run(directory: Path, name: str) -> Literal["training", "populations", "league"]:
+    """Which command has written the run in `directory`: train, psro or league; the message starts with `name`.
+
+    Raises:
+        UserError: it holds no run.
+    """
+    config = directory / "config.yaml"
+    if not config.is_file():
+        raise UserError(f"{name}: holds no run; expected a directory with a config.yaml")
+    flags = read_yaml(str(config))
+    return "populations" if "oracle" in flags else "league" if "looks" in flags else "training"
 
 
 def new_directory(out: str | None, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""What a run directory has learned: `checkpoint:DIR#seat` as a learner."""
+"""What a run directory has learned: `checkpoint:DIR#seat` as a learner, and policies to use elsewhere."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ import jax
 import numpy as np
 
 from envs import Environment
-from experiments import checkpoint
-from experiments.config import Run, UserError, parse
-from shaping import Frozen, Learner, Match, begin, init, policies
+from experiments.config import Run, UserError, parse, seat_names
+from experiments.grown import Grown, load_grown
+from experiments.learned import Learned, restored
+from experiments.run_directory import kind_of_run
+from shaping import Learner, Match, begin, init, policies
 
-__all__ = ["Trained", "frozen", "load"]
+__all__ = ["Trained", "frozen", "load", "load_run"]
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A run that has a checkpoint.
+class Trained(Learned):
+    """A training run.
 
     Attributes:
         path: of the run directory.
         run: its flags.
         match: who sat where.
         step: training steps taken.
-        states: of the learners, a group each, leaves `[S, seats, ...]` for S seeds.
+        states: of the learners, a group each, leaves `[S, seats, ...]`.
     """
 
     path: Path
@@ -36,55 +38,76 @@ class Trained:
     step: int
     states: tuple[Any, ...]
 
-    def learner(self, seat: int) -> Learner:
-        """The policy of `seat` as a player that learns no more, one for each of the S seeds.
+    @property
+    def env(self) -> Environment:
+        """The environment."""
+        return self.match.env
 
-        A fixed strategy, which has learned nothing, as it is, and so are the rivals of shapers.
-        """
+    @property
+    def title(self) -> str:
+        """Name of the environment."""
+        return self.run.env
+
+    @property
+    def names(self) -> list[str]:
+        """Of the learners, one a seat."""
+        return seat_names(self.run.learners, self.env.num_players)
+
+    @property
+    def seeds(self) -> range:
+        """Numbers of its seeds, S of them."""
+        return range(self.run.seed, self.run.seed + self.run.seeds)
+
+    @property
+    def batch(self) -> int:
+        """Environments that were side by side."""
+        return self.run.batch
+
+    @property
+    def components(self) -> dict[str, dict[str, Any]]:
+        """Hyper-parameters of environment and learners."""
+        return self.run.components
+
+    def kept(self, seat: int) -> tuple[Learner, Any]:
+        """Its policy, or, as a shaper, what it starts a trial with."""
         group = next(g for g, seats in enumerate(self.match.seats) if seat in seats)
         place = self.match.seats[group].index(seat)
         own = jax.tree.map(lambda leaf: leaf[place], self.match.learners[group])
-        if any(self.match.shapers) and not self.match.shapers[group]:
-            return own
-        inner = lambda states: policies(self.match, begin(self.match, states, jax.random.key(0)))  # noqa: E731
-        acting = jax.vmap(inner, axis_size=self.run.seeds)(self.states)[group]
-        return Frozen.of(own, jax.tree.map(lambda leaf: leaf[:, place], acting)) if jax.tree.leaves(acting) else own
+        shapes = self.match.shapers[group]
+        if any(self.match.shapers) and not shapes:
+            return own, None
 
-    def check(self, name: str, env: Environment, seat: int = 0) -> None:
-        """Raise a `UserError` that starts with `name` unless `seat` exists and its policy can play `env`."""
-        there = self.match.env
-        if seat >= there.num_players:
-            raise UserError(f"{name}: seat {seat} of {there.num_players}; expected #0 to #{there.num_players - 1}")
-        spaces = [
-            (type(e).__name__, e.num_observations, e.obs_shape, e.num_actions, e.action_dim) for e in (there, env)
-        ]
-        if spaces[0] != spaces[1]:
-            what = (
-                f"(kind, number of observations, their shape, actions, action dimension) {spaces[0]}, here {spaces[1]}"
-            )
-            raise UserError(f"{name}: learned to play {self.run.env} with {what}; expected the same")
+        def start(states: tuple[Any, ...]) -> Any:
+            inner = begin(self.match, states, jax.random.key(0))
+            return inner[group] if shapes else policies(self.match, inner)[group]
+
+        every = jax.jit(jax.vmap(start, axis_size=len(self.seeds)))(self.states)
+        return own, jax.tree.map(lambda leaf: leaf[:, min(place, leaf.shape[1] - 1)], every)  # shapers may share one
 
 
-def load(directory: str | Path, name: str | None = None) -> Trained:
+def load(directory: str | Path, name: str | None = None) -> Trained | Grown:
     """What the run in `directory` has learned; messages start with `name`, or `checkpoint:` and the directory.
 
     Raises:
         UserError: it holds no run, or no checkpoint that can be read.
     """
+    path, name = Path(directory), name or f"checkpoint:{directory}"
+    kind = kind_of_run(path, name)
+    if kind == "league":
+        raise UserError(f"{name}: holds a league, whose entrants are not kept; expected a run of train or psro")
+    return load_run(path, name) if kind == "training" else load_grown(path, name)
+
+
+def load_run(path: Path, name: str) -> Trained:
+    """What a training run has learned; raises as `load`."""
     from experiments.sides import build_sides
 
-    path, name = Path(directory), name or f"checkpoint:{directory}"
-    if not (path / "config.yaml").is_file():
-        raise UserError(f"{name}: holds no run; expected a directory with a config.yaml")
     run, _ = parse(["--config", str(path / "config.yaml")])
     side = build_sides(run)["learners"]
-    seeds = np.zeros(side.padded, np.uint32)
+    seeds = np.zeros(run.seeds, np.uint32)
     shapes = jax.eval_shape(jax.vmap(lambda seed: init(side.match, jax.random.key(seed))), seeds)
-    step, states, unread = checkpoint.restore_latest(path / "checkpoint", {"learners": shapes})
-    if states is None:
-        why = f": {unread[0]}" if unread else "; expected a run that has written one"
-        raise UserError(f"{name}: holds no checkpoint{why}")
-    return Trained(path, run, side.match, step, jax.tree.map(lambda leaf: leaf[: run.seeds], states["learners"]))
+    step, states = restored(path, name, {"learners": shapes})
+    return Trained(path, run, side.match, step, states["learners"])
 
 
 def frozen(name: str, env: Environment, seat: int) -> Learner:
@@ -95,7 +118,7 @@ def frozen(name: str, env: Environment, seat: int) -> Learner:
     """
     found = re.fullmatch(r"checkpoint:(.+?)(?:#(\d+))?", name)
     assert found is not None, "names of checkpoints are parsed before"
-    trained = load(found[1])
+    learned = load(found[1])
     place = seat if found[2] is None else int(found[2])
-    trained.check(name, env, place)
-    return trained.learner(place)
+    learned.check(name, env, place)
+    return learned.learner(place)

@@ -34,7 +34,9 @@ def test_imports_run_one_way(path):
         assert path.stem in populations or below <= {"envs.registry"}  # names and flags, which know no game
 
 
-@pytest.mark.parametrize("module", ["envs", "shaping", "equilibria", "experiments.config", "experiments.cli"])
+@pytest.mark.parametrize(
+    "module", ["envs", "shaping", "equilibria", "experiments", "experiments.config", "experiments.cli"]
+)
 def test_light_modules_import_neither_jax_nor_wandb(module):
     heavy = "{'jax', 'wandb', 'flax', 'matplotlib'} & set(sys.modules)"
     code = f"import sys, {module}; sys.exit(str({heavy}) if {heavy} else 0)"

@@ -11,7 +11,7 @@ from rich.console import Console
 from experiments import checkpoint
 from experiments.config import FaultError, parse
 from experiments.train import train
-from experiments.trained import Trained, load
+from experiments.trained import Trained, load_run
 
 __all__ = ["CONFIGS", "trained"]
 
@@ -48,4 +48,4 @@ def trained(
             raise KeyboardInterrupt
         if code:
             raise FaultError(f"{command}: failed with exit code {code}")
-    return load(directory)
+    return load_run(directory, str(directory))

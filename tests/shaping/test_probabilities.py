@@ -78,7 +78,7 @@ def watch(env, learner, policy, seen, legal):
 def observations(env):
     if env.num_observations:
         return [jnp.int32(k) for k in (0, 2, env.num_observations - 1)]
-    return list(jax.random.normal(jax.random.key(3), (2, *env.obs_shape)))
+    return [env.reset(jax.random.key(start))[1][0] for start in range(2)]
 
 
 @pytest.mark.parametrize(("game", "name"), list(fitting()))

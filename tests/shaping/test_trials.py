@@ -288,3 +288,20 @@ def test_a_frozen_shaper_keeps_its_memory_through_a_trial():
     states = shaping.begin(match, shaping.init(match, KEY), KEY)
     memory = jax.jit(lambda states: shaping.inner_episodes(match, states, KEY, see)[2])(states)
     np.testing.assert_array_equal(memory[:, :, 0], [[4, 4], [8, 8], [12, 12]])
+
+
+def test_a_frozen_shaper_goes_on_to_choose_its_tables():
+    env = envs.make("ipd", players=2)
+    learners = [shaping.make("mfos_exact", **SMALL["mfos_exact"]), shaping.make("naive")]
+    match = Match.of(env, learners, episodes=4)
+    states = shaping.init(match, KEY)
+    kept = jax.tree.map(lambda leaf: jnp.stack([-leaf, leaf]), states[0])  # of two training seeds
+    begun = jax.vmap(lambda own: learners[0].begin(env, jax.tree.map(lambda leaf: leaf[0], own), KEY))(kept)
+    frozen = Match.of(env, [Frozen.of(learners[0], begun, 1), learners[1]], episodes=4)
+    assert (frozen.shapers, frozen.learners[0].tables) == ((True, False), True)
+    outcome = jax.jit(shaping.trial_outcome)
+    expected, found = (outcome(own, shaping.init(own, KEY), KEY).reward_per_step for own in (match, frozen))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert (np.abs(np.diff(expected[:, 0])) > 1e-3).all(), "tables do not change"
+    with pytest.raises(ValueError, match="TitForTat has none"):
+        Match.of(env, [frozen.learners[0], shaping.make("tit_for_tat")], episodes=4)
