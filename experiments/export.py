@@ -105,7 +105,8 @@ def table(policy: Policy) -> dict[str, np.ndarray] | None:
     env, leaves = policy.env, jax.tree.leaves(policy.init())
     if leaves or not isinstance(env, MatrixGame | SymmetricGame):
         return None
-    every = np.asarray(policy.probabilities(jnp.arange(env.num_observations, dtype=jnp.int32), policy.init()), float)
+    seen = jnp.arange(env.num_observations, dtype=jnp.int32)
+    every = np.asarray(jax.jit(policy.probabilities)(seen, policy.init()), float)
     names = np.full(env.num_observations, "", object)
     for name, rows in histories(env, policy.seat, most=env.num_observations).items():
         names[rows] = name
