@@ -13,7 +13,7 @@ from envs.registry import Parameter, did_you_mean
 from experiments.config import TRAIN, Command, Run, UserError, parse, resolve
 from experiments.flags import Group, parse_flags
 from experiments.given import read_yaml
-from experiments.run_directory import kind_of_run
+from experiments.run_directory import require_training
 
 __all__ = [
     "BEST_RESPONSE",
@@ -374,10 +374,7 @@ def _flags(**defaults: object) -> dict[str, Parameter]:
 
 def _config(path: Path, text: str) -> tuple[Run, dict[str, str]]:
     """The run in `path`, and the parameters of its environment as flags."""
-    kind, config = kind_of_run(path, text), path / "config.yaml"
-    if kind != "training":
-        play = "; its mixtures play as learners, --learners checkpoint:DIR#seat" if kind == "populations" else ""
-        raise UserError(f"{text}: holds {kind.replace('league', 'a league')}; expected a training run{play}")
+    config = require_training(path, text)
     run, _ = parse(["--config", str(config)])
     return run, {key: value for key, value in read_yaml(str(config)).items() if key.startswith("env.")}
 

@@ -23,7 +23,15 @@ from filelock import FileLock, Timeout
 
 from experiments.config import UserError, read_yaml
 
-__all__ = ["RunDirectory", "finite", "kind_of_run", "new_directory", "write_atomically", "write_json"]
+__all__ = [
+    "RunDirectory",
+    "finite",
+    "kind_of_run",
+    "new_directory",
+    "require_training",
+    "write_atomically",
+    "write_json",
+]
 
 
 STEP = re.compile(rb'\{"step": (\d{1,18})')
@@ -153,6 +161,19 @@ def kind_of_run(directory: Path, name: str) -> Literal["training", "populations"
         raise UserError(f"{name}: holds no run; expected a directory with a config.yaml")
     flags = read_yaml(str(config))
     return "populations" if "oracle" in flags else "league" if "looks" in flags else "training"
+
+
+def require_training(directory: Path, name: str) -> Path:
+    """The `config.yaml` of the training run in `directory`; the message starts with `name`.
+
+    Raises:
+        UserError: it holds no run, or another kind of it.
+    """
+    kind = kind_of_run(directory, name)
+    if kind != "training":
+        play = "; its mixtures play as learners, --learners checkpoint:DIR#seat" if kind == "populations" else ""
+        raise UserError(f"{name}: holds {kind.replace('league', 'a league')}; expected a training run{play}")
+    return directory / "config.yaml"
 
 
 def new_directory(out: str | None, name: str) -> Path:

@@ -14,7 +14,7 @@ from envs import Environment
 from experiments.config import Run, UserError, parse, seat_names
 from experiments.grown import Grown, load_grown
 from experiments.learned import Learned, restored
-from experiments.run_directory import kind_of_run
+from experiments.run_directory import kind_of_run, require_training
 from shaping import Learner, Match, begin, init, policies
 
 __all__ = ["Trained", "frozen", "load", "load_run"]
@@ -102,7 +102,7 @@ def load_run(path: Path, name: str) -> Trained:
     """What a training run has learned; raises as `load`."""
     from experiments.sides import build_sides
 
-    run, _ = parse(["--config", str(path / "config.yaml")])
+    run, _ = parse(["--config", str(require_training(path, name))])
     side = build_sides(run)["learners"]
     seeds = np.zeros(run.seeds, np.uint32)
     shapes = jax.eval_shape(jax.vmap(lambda seed: init(side.match, jax.random.key(seed))), seeds)

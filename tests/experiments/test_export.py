@@ -407,7 +407,7 @@ def test_mistakes_exit_with_2_and_write_nothing(runs, tmp_path, capsys):
         assert main(["export", *args, *([out] if args else [])]) == 2
         assert message in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()
-    for command in (["evaluate"], ["render"], ["crossplay"]):
+    for command in (["evaluate"], ["render"], ["crossplay"], ["crossplay", str(runs("exact"))]):
         assert main([*command, str(runs("psro"))]) == 2
         assert "holds populations; expected a training run" in capsys.readouterr().err
 
