@@ -21,8 +21,8 @@ from experiments.export_arguments import Exporting
 from experiments.learned import Learned
 from experiments.policy import Policy
 from experiments.render import histories
-from experiments.report import versions
 from experiments.run_directory import new_directory, write_atomically, write_json
+from experiments.tables import versions
 from experiments.trained import load
 
 __all__ = ["PLATFORMS", "export", "program", "table"]

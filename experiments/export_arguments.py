@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from envs.registry import Parameter, did_you_mean
+from envs.registry import Parameter
+from experiments.commands import asks_for_help, flag_values, split_arguments
 from experiments.config import UserError
-from experiments.flags import Group, parse_flags
 from experiments.run_directory import kind_of_run
 
 __all__ = ["Exporting", "export_arguments"]
@@ -52,15 +52,11 @@ def export_arguments(args: Sequence[str]) -> Exporting:
         UserError: a mistake in the arguments.
         SystemExit: `--help` (0), or a flag whose value is not of its type (2).
     """
-    found = [arg for arg in args[:1] if not arg.startswith("-")]
-    flags = {parameter.name: parameter for parameter in FLAGS}
-    rest = list(args[len(found) :])
-    for flag in (arg[2:].split("=")[0] for arg in rest if arg.startswith("--")):
-        if flag not in (*flags, "help"):
-            raise UserError(f"unknown flag --{flag}{did_you_mean(flag, flags)}")
-    values = parse_flags({"": Group("", flags)}, rest, "python run.py export DIR", EXPORT)[""]
-    if not found:
-        raise UserError("export takes one run directory, found none; expected such as: export runs/ipd-2-lolax2-1")
+    found, flags = split_arguments(args)
+    if len(found) != 1 and not asks_for_help(flags):
+        what = " ".join(found) or "none"
+        raise UserError(f"export takes one run directory, found {what}; expected such as: export runs/ipd-2-lolax2-1")
+    values = flag_values(FLAGS, flags, "python run.py export DIR", EXPORT)
     if kind_of_run(Path(found[0]), found[0]) == "league":
         raise UserError(f"{found[0]}: holds a league, whose entrants are not kept; expected a run of train or psro")
     return Exporting(Path(found[0]), **values)

@@ -10,7 +10,7 @@ from pathlib import Path
 from envs.registry import Parameter
 from experiments.commands import asks_for_help, flag_values, split_arguments
 from experiments.config import UserError
-from experiments.given import read_yaml
+from experiments.run_directory import kind_of_run
 
 __all__ = ["GENERATOR", "Reporting", "is_result", "kind_of", "report_arguments"]
 
@@ -83,8 +83,7 @@ def kind_of(path: Path) -> str:
     if (path / "crossplay.json").is_file():
         return "crossplay"
     if (path / "config.yaml").is_file():
-        keys = read_yaml(str(path / "config.yaml"))
-        return "psro" if "oracle" in keys else "league" if "looks" in keys else "train"
+        return kind_of_run(path, str(path))
     if any(map(is_result, path.glob("*.json"))):
         return "reproduce"
     inner = [str(own.parent) for own in sorted(path.glob("*/config.yaml"))]

@@ -21,7 +21,8 @@ import numpy as np
 import yaml
 from filelock import FileLock, Timeout
 
-from experiments.config import UserError, read_yaml
+from experiments.config import UserError
+from experiments.given import read_yaml
 
 __all__ = [
     "RunDirectory",
@@ -150,8 +151,8 @@ def _lines(file: BinaryIO, most: int | None) -> Iterator[tuple[int, bytes]]:
         yield number + 1, file.readline()
 
 
-def kind_of_run(directory: Path, name: str) -> Literal["training", "populations", "league"]:
-    """Which command has written the run in `directory`: train, psro or league; the message starts with `name`.
+def kind_of_run(directory: Path, name: str) -> Literal["train", "psro", "league"]:
+    """Which command has written the run in `directory`; the message starts with `name`.
 
     Raises:
         UserError: it holds no run.
@@ -160,7 +161,7 @@ def kind_of_run(directory: Path, name: str) -> Literal["training", "populations"
     if not config.is_file():
         raise UserError(f"{name}: holds no run; expected a directory with a config.yaml")
     flags = read_yaml(str(config))
-    return "populations" if "oracle" in flags else "league" if "looks" in flags else "training"
+    return "psro" if "oracle" in flags else "league" if "looks" in flags else "train"
 
 
 def require_training(directory: Path, name: str) -> Path:
@@ -170,9 +171,9 @@ def require_training(directory: Path, name: str) -> Path:
         UserError: it holds no run, or another kind of it.
     """
     kind = kind_of_run(directory, name)
-    if kind != "training":
-        play = "; its mixtures play as learners, --learners checkpoint:DIR#seat" if kind == "populations" else ""
-        raise UserError(f"{name}: holds {kind.replace('league', 'a league')}; expected a training run{play}")
+    if kind != "train":
+        play = "; its mixtures play as learners, --learners checkpoint:DIR#seat" if kind == "psro" else ""
+        raise UserError(f"{name}: holds a run of {kind}; expected one that trained learners{play}")
     return directory / "config.yaml"
 
 

@@ -95,7 +95,7 @@ def load(directory: str | Path, name: str | None = None) -> Trained | Grown:
     kind = kind_of_run(path, name)
     if kind == "league":
         raise UserError(f"{name}: holds a league, whose entrants are not kept; expected a run of train or psro")
-    return load_run(path, name) if kind == "training" else load_grown(path, name)
+    return load_run(path, name) if kind == "train" else load_grown(path, name)
 
 
 def load_run(path: Path, name: str) -> Trained:

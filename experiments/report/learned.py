@@ -20,10 +20,10 @@ EPISODE = "Episode"
 def add_learned(section: Section, path: Path) -> None:
     """Add to the `section` of the run in `path` policies and an episode, or say why they are missing."""
     from experiments import render
-    from experiments.trained import load
+    from experiments.trained import load_run
 
     try:
-        trained = load(path, str(path))
+        trained = load_run(path, str(path))
     except (UserError, SystemExit) as error:  # the flags of an older version, of another type
         why = str(error) if isinstance(error, UserError) else "its config cannot be read"
         section.missing.append(f"policies after every history ({why})")

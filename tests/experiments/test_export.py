@@ -409,7 +409,7 @@ def test_mistakes_exit_with_2_and_write_nothing(runs, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
     for command in (["evaluate"], ["render"], ["crossplay"], ["crossplay", str(runs("exact"))]):
         assert main([*command, str(runs("psro"))]) == 2
-        assert "holds populations; expected a training run" in capsys.readouterr().err
+        assert "holds a run of psro; expected one that trained learners" in capsys.readouterr().err
 
 
 @pytest.mark.slow
