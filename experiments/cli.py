@@ -50,6 +50,11 @@ def main(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has gone, e.g. `python run.py list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror or error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

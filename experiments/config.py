@@ -51,8 +51,8 @@ class Run:
         env: environment; `python run.py list` names them.
         players: number of players; the environment's own default if not given.
         learners: who sits where, e.g. lola,naive*3; one name fills all seats. checkpoint:DIR#seat is the policy that
-            the run in DIR has learned in that seat, and that learns no more. Beside shapers that have no exact values,
-            naive is reinforce.
+            the run in DIR has learned in that seat, and that learns no more; checkpoint:DIR@best#seat the best it had.
+            Beside shapers that have no exact values, naive is reinforce.
         baseline: learner that fills all seats of a second match, on the same seeds, for comparison; none; or auto,
             which is naive beside learners on the exact objective and none beside others.
         seeds: how many seeds run side by side.
@@ -64,6 +64,7 @@ class Run:
         rival_start: of a trial, among shapers: cold, with fresh rivals, or warm, where the last trial left them.
         share: whether seats of one name are played by one learner, with the experience of all of them.
         log_every: steps between two lines of metrics.
+        keep: how many checkpoints are kept, the newest and those before; the best one is, too.
         out: run directory; a new one below runs/ if not given.
         wandb: mirror the run in Weights & Biases; if not given, runs of a sweep as WANDB_MODE says, or online, and
             others not.
@@ -83,6 +84,7 @@ class Run:
     rival_start: Literal["cold", "warm"] = "cold"
     share: bool = False
     log_every: int = 10
+    keep: int = 2
     out: str | None = None
     wandb: Literal["disabled", "offline", "online"] | None = None
     components: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -100,6 +102,7 @@ RANGES = {
     "rivals": (1, 2**20),
     "steps": (1, 2**31 - 1),
     "log_every": (1, 2**31 - 1),
+    "keep": (1, 2**20),
     "seed": (0, 2**30),
 }
 CONTROL = {

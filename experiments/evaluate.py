@@ -165,6 +165,8 @@ class Replay:
         side.run_until(0, steps)
         if side.fault:
             raise FaultError(f"{side.label}: {side.fault}")
+        if not np.isfinite(side.outcome.reward_per_step).all():  # without a step no fault is found
+            raise FaultError(f"{side.label}: reward_per_step is not finite")
         return side
 
     def _replayed(self, side: Side) -> tuple[Any, ...]:
@@ -189,6 +191,8 @@ def evaluate(asked: Evaluation, command: str, console: Console) -> dict[str, Any
     for name in (NAIVE, BEST_RESPONSE) if asked.panel else ():
         _check_fields(run, name)
     replay = Replay.of(asked)
+    for fault in replay.trained.faults:
+        console.print(f"warning: {directory}: {fault}; that seed plays what it had learned before", soft_wrap=True)
     with console.status(f"replaying {directory} ..."):
         side = replay.play(replay.names, replay.players)
     title = f"{side.label} on {run.env}, trained for {replay.trained.step} steps, {run.seed_count} from {run.seed} on"

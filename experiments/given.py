@@ -13,6 +13,9 @@ from experiments.errors import UserError
 
 __all__ = ["config_files", "given_flags", "origins", "read_files", "read_yaml"]
 
+MOST_YAML = 2**18
+"""Bytes of a file of flags; the parser takes a second for so many."""
+
 
 def given_flags(args: Sequence[str]) -> dict[str, str | None]:
     """Flag → value as written, of all flags on a command line; the last one wins."""
@@ -62,13 +65,21 @@ class _PlainLoader(yaml.SafeLoader):
 def read_yaml(path: str) -> dict[str, str]:
     """A YAML file as flag → text, nested mappings joined by dots and `name` standing for the mapping itself."""
     try:
-        data = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_PlainLoader)  # noqa: S506  a SafeLoader
+        with Path(path).open("rb") as file:
+            text = file.read(MOST_YAML + 1)
+        if len(text) > MOST_YAML:
+            raise UserError(f"--config {path}: has more than {MOST_YAML:,} bytes; expected a file of flags")
+        data = yaml.load(text.decode(), Loader=_PlainLoader)  # noqa: S506  a SafeLoader
+        if not isinstance(data or {}, dict):
+            raise UserError(f"--config {path}: expected a mapping of flags to values, found {type(data).__name__}")
+        return _flat(data or {})
     except OSError as error:
         raise UserError(f"--config {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no text, no date, or too long a number
         raise UserError(f"--config {path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data or {}, dict):
-        raise UserError(f"--config {path}: expected a mapping of flags to values, found {type(data).__name__}")
+
+
+def _flat(values: dict[Any, Any]) -> dict[str, str]:
     flags: dict[str, str] = {}
 
     def flatten(prefix: str, value: Any) -> None:
@@ -81,5 +92,5 @@ def read_yaml(path: str) -> dict[str, str]:
         elif value is not None:
             flags[prefix] = str(value)
 
-    flatten("", data or {})
+    flatten("", values)
     return flags

@@ -156,12 +156,13 @@ class Hosts:
             side.check()
         self.sides = sides
         self._clock = clock
-        self._before: dict[str, Any] = {}
+        self._best: dict[str, Any] = {}
 
     @property
     def shapes(self) -> dict[str, Any]:
-        """Of the states that `states` returns and `place` takes."""
-        return {name: side.shapes for name, side in self.sides.items()}
+        """Of what `states` returns and `place` takes; marks as they are as long as everything is finite."""
+        shapes = {name: side.shapes for name, side in self.sides.items()}
+        return shapes | {"faults": {name: side.sound for name, side in self.sides.items()}}
 
     def run(self, lead: Callable[[], int]) -> int:
         """In the first process `lead()`; in the others whatever it asks of the devices. Returns the exit code."""
@@ -188,10 +189,15 @@ class Hosts:
         self._say("run_until", start, stop, look)
         self._run_until(start, stop, look)
 
-    def states(self, before: bool = False) -> dict[str, Any]:
-        """The states of all sides, NumPy leaves `[P, ...]`; with `before`, those before the last `run_until`."""
-        self._say("states", before)
-        return self._states(before)
+    def keep(self) -> None:
+        """Keep the present states as the best, instead of those kept before."""
+        self._say("keep")
+        self._keep()
+
+    def states(self, best: bool = False) -> dict[str, Any]:
+        """The states of all sides, the present ones or the best, and their marks as "faults"; NumPy `[P, ...]`."""
+        self._say("states", best)
+        return self._states(best)
 
     def place(self, states: dict[str, Any]) -> None:
         """Take over `states`, leaves `[P, ...]`."""
@@ -203,16 +209,23 @@ class Hosts:
             self.sides[name].start()
 
     def _run_until(self, start: int, stop: int, look: bool) -> None:
-        self._before = {name: side.states for name, side in self.sides.items()}
         with _together():
             for side in self.sides.values():
                 side.run_until(start, stop, look)
 
-    def _states(self, before: bool) -> dict[str, Any]:
+    def _keep(self) -> None:
+        self._best = self._present
+
+    def _states(self, best: bool) -> dict[str, Any]:
+        held = self._best if best else self._present
         with _together():
-            return {
-                name: side.collect(self._before[name] if before else side.states) for name, side in self.sides.items()
-            }
+            found = {name: self.sides[name].collect(own) for name, own in held.items()}
+        states, marks = ({name: own[place] for name, own in found.items()} for place in (0, 1))
+        return states | {"faults": marks}
+
+    @property
+    def _present(self) -> dict[str, Any]:
+        return {name: (side.states, side.marks) for name, side in self.sides.items()}
 
     def _place(self, states: dict[str, Any] | None = None) -> None:
         """Take over `states`, which the first process alone has."""
@@ -220,7 +233,7 @@ class Hosts:
             states = _broadcast(states, self.shapes)
         assert states is not None
         for name, side in self.sides.items():
-            side.place(states[name])
+            side.place(states[name], states["faults"][name])
 
     def _follow(self) -> int:
         """Do what the first process says, until the end."""

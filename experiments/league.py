@@ -168,8 +168,9 @@ def _played(
     names = [asked.entrants[k] for k in profile]
     path = folder / "matches" / f"{'-'.join(map(str, profile))}.json"
     if path.is_file():
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return {span: np.array(data[span]) for span in SPANS}
+        if (known := _read(path, (asked.run.seeds, len(names)))) is not None:
+            return known
+        console.print(f"warning: {path} is damaged; it is played again", soft_wrap=True)
     side = _side(asked, env, names)
     with console.status(f"{text}: {', '.join(names)} ..."):
         side.start()
@@ -185,6 +186,16 @@ def _played(
     middle = " ".join(f"{own:.3g}" for own in found[asked.payoff].mean(axis=0))
     console.print(f"{text}: {', '.join(names)}: {middle}", soft_wrap=True)
     return found
+
+
+def _read(path: Path, shape: tuple[int, int]) -> dict[str, np.ndarray] | None:
+    """Rewards of a profile that was played, `[S, n]` a span; None if the file is damaged."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        found = {span: np.array(data[span], float) for span in SPANS}
+    except (ValueError, KeyError, TypeError):
+        return None
+    return found if all(own.shape == shape and np.isfinite(own).all() for own in found.values()) else None
 
 
 def _spans(steps: int, looks: int) -> Iterator[tuple[int, int]]:

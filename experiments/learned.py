@@ -121,8 +121,10 @@ class Learned:
             raise UserError(f"{name}: seat {seat} of {n}; expected #0 to #{n - 1}")
 
 
-def restored(path: Path, name: str, like: Any) -> tuple[int, Any]:
-    """Step and tree of the newest checkpoint that can be read, leaves `[S, ...]` as those of `like`."""
+def restored(path: Path, name: str, like: Any, best: bool = False) -> tuple[int, Any]:
+    """Step and tree of the newest sound checkpoint, or of the best, leaves `[S, ...]` as those of `like`."""
+    if best:
+        return checkpoint.restore(path / "checkpoint" / checkpoint.BEST, like, padded=True)
     step, found, unread = checkpoint.restore_latest(path / "checkpoint", like, padded=True)
     if found is None:
         why = f": {unread[0]}" if unread else "; expected a run that has written one"

@@ -23,6 +23,8 @@ from equilibria.psro import Progress, Psro, Record, iterate, start, widen
 from equilibria.reactive import reactive
 from experiments import checkpoint
 from experiments.config import FaultError, UserError
+from experiments.curves import POINTS
+from experiments.given import read_yaml
 from experiments.psro_arguments import EXACT, Growing, to_flags
 from experiments.psro_pictures import draw
 from experiments.run_directory import RunDirectory
@@ -49,6 +51,9 @@ def psro(asked: Growing, command: str, console: Console) -> int:
         directory = RunDirectory.create(own["out"], slug, to_flags(asked) | {"capacity": capacity})
     else:
         directory = RunDirectory(Path(asked.resume))
+        if _is_finished(asked, directory, console):
+            return 0
+        capacity = _room(directory) or capacity
     line: dict[str, Any] = {}
     flags, mirror = to_flags(asked) | {"capacity": capacity}, Mirror(**asked.mirror)
     with (
@@ -60,18 +65,16 @@ def psro(asked: Growing, command: str, console: Console) -> int:
             progress = _first(rule, arena, seeds, capacity)
         if asked.resume is not None:
             progress = _restored(directory, progress, console)
-            if room > capacity:  # it was extended
+            extended = own["iterations"] > int(read_yaml(str(directory.config))["iterations"])
+            if extended and room > capacity:
                 rule.check(arena, capacity := room)
                 progress = widen(progress, capacity)
-            line = deque(directory.read_metrics(), maxlen=1).pop() if progress.iteration else {}
-            if _ended(asked, progress, line):
-                text = f"{directory.path} is finished: iteration {progress.iteration} of {own['iterations']}"
-                console.print(f"{text}; --iterations N extends it", soft_wrap=True)
-                return 0
+                checkpoint.save(directory.checkpoints, progress.iteration, _saved(progress), keep=1)  # others have less
+            line = _last_line(directory)
             directory.write_config(to_flags(asked) | {"capacity": capacity})
         console.print(_introduction(asked, rule, arena), soft_wrap=True)
         console.print(HEADER, soft_wrap=True)
-        while clock.signal is None and not _ended(asked, progress, line):
+        while clock.signal is None and not _ended(asked, progress.iteration, line):
             began = time.perf_counter()
             try:
                 progress, record = iterate(rule, arena, progress, seeds)
@@ -82,16 +85,17 @@ def psro(asked: Growing, command: str, console: Console) -> int:
             seconds = time.perf_counter() - began
             line = {"step": progress.iteration, **_line(record, progress), "seconds": round(seconds, 3)}
             directory.append_metrics(line)
+            directory.settle_metrics()
             tracker.log(line)
             checkpoint.save(directory.checkpoints, progress.iteration, _saved(progress))
             last = progress.iteration == own["iterations"]  # which needs no room for more
             console.print(_row(progress.iteration, record, seconds, capacity + last), soft_wrap=True)
-        ended = _ended(asked, progress, line)
-        final = _summary(asked, progress, command, clock, line, ended)
-        directory.write_summary(final)
-        tracker.summarise(final)
-        draw(directory.path, asked.title, progress, list(directory.read_metrics()))
+        ended = _ended(asked, progress.iteration, line)
+        draw(directory.path, asked.title, progress, list(directory.read_metrics(POINTS)))
         tracker.show(*sorted(directory.path.glob("*.png")))
+        final = _summary(asked, progress, command, clock, line, ended)
+        tracker.summarise(final)
+        directory.write_summary(final)
     console.print(_sentence(asked, progress), soft_wrap=True)
     console.print(f"run directory: {directory.path}", soft_wrap=True)
     if clock.signal and not ended:
@@ -229,12 +233,36 @@ def _sentence(asked: Growing, progress: Progress) -> str:
     return f"mixtures of seed {asked.own['seed']} after {progress.iteration} iterations: " + "; ".join(words) + "."
 
 
-def _ended(asked: Growing, progress: Progress, line: dict[str, Any]) -> bool:
+def _ended(asked: Growing, iteration: int, line: dict[str, Any]) -> bool:
     """Whether there are as many iterations as asked for, or the last, with metrics `line`, gained too little."""
     until = asked.own["until"]
-    return progress.iteration >= asked.own["iterations"] or bool(
-        line and until is not None and max(line["gain"]) <= until
-    )
+    return iteration >= asked.own["iterations"] or bool(line and until is not None and max(line["gain"]) <= until)
+
+
+def _is_finished(asked: Growing, directory: RunDirectory, console: Console) -> bool:
+    """Whether there is nothing left to do; the summary is what a run writes last."""
+    done, summary = checkpoint.latest_step(directory.checkpoints), directory.read_summary()
+    if done is None or (summary.get("status"), summary.get("iterations")) != ("finished", done):
+        return False
+    if not _ended(asked, done, _last_line(directory)):
+        return False
+    text = f"{directory.path} is finished: iteration {done} of {asked.own['iterations']}"
+    console.print(f"{text}; --iterations N extends it", soft_wrap=True)
+    return True
+
+
+def _last_line(directory: RunDirectory) -> dict[str, Any]:
+    return next(iter(deque(directory.read_metrics(), maxlen=1)), {})
+
+
+def _room(directory: RunDirectory) -> int | None:
+    """How many policies a player may have in the newest checkpoint.
+
+    More than the config says, where the run was stopped as it was being extended.
+    """
+    if checkpoint.latest_step(directory.checkpoints) is None:
+        return None
+    return checkpoint.read_latest(directory.checkpoints)[".profile"].shape[2]
 
 
 def _summary(

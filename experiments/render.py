@@ -18,6 +18,7 @@ import shaping
 from envs import DifferentiableGame, Environment, MatrixGame, SymmetricGame
 from experiments.commands import Rendering
 from experiments.config import UserError, to_flags
+from experiments.curves import POINTS
 from experiments.episode import Frame, frames, play_trained
 from experiments.episode_pictures import draw_animation, draw_strip
 from experiments.pictures import Field, Policy, Rewards, draw_field, draw_policies, draw_rewards
@@ -166,7 +167,7 @@ def rewards(trained: Trained) -> Rewards | str:
     env, names = trained.match.env, trained.names
     if env.num_players < 2:
         return "one player"
-    lines = list(RunDirectory(trained.path).read_metrics())
+    lines = list(RunDirectory(trained.path).read_metrics(POINTS))
     if not lines:
         return "no metrics"
     labels = {key: side.label for key, side in build_sides(trained.run).items() if key in lines[0]}

@@ -2,27 +2,25 @@
 
 `config.yaml` holds the resolved flags (`--config` repeats the run), `metrics.jsonl` one line per logged step with the
 values of every seed (the source of truth), `summary.json` the final numbers, `curves.png` welfare over steps, and
-`checkpoint/` the states of all learners.
+`checkpoint/` the states of all learners: the last few, and the best.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-from array import array
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
-import numpy as np
 import yaml
 from filelock import FileLock, Timeout
 
-from experiments.config import UserError
+from experiments.config import FaultError, UserError
 from experiments.given import read_yaml
+from experiments.metrics import end_of, whole_lines
 
 __all__ = [
     "RunDirectory",
@@ -34,8 +32,8 @@ __all__ = [
     "write_json",
 ]
 
-
-STEP = re.compile(rb'\{"step": (\d{1,18})')
+PARTIAL = ".partial"
+"""What the name of a file ends with until it is whole."""
 
 
 class RunDirectory:
@@ -57,11 +55,10 @@ class RunDirectory:
             UserError: `out` holds a run or other files, or cannot be written.
         """
         run = cls(new_directory(out, name))
-        try:
-            run.checkpoints.mkdir(parents=True, exist_ok=True)
+        with run.locked():
+            if run.config.exists():
+                raise UserError(f"--out {out}: another process has begun a run there; expected a new directory")
             run.write_config(flags)
-        except OSError as error:
-            raise UserError(f"--out {out or 'runs'}: cannot be written: {error.strerror or error}") from error
         return run
 
     @contextmanager
@@ -69,14 +66,29 @@ class RunDirectory:
         """Within it this process alone works in the directory.
 
         Raises:
-            UserError: another process does.
+            UserError: another process does, or the directory cannot be written.
+            FaultError: it can be no longer, such as when the disk is full.
         """
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock", timeout=0)
         try:
-            with FileLock(self.path / ".lock", timeout=0):
-                yield
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+            for partial in self.path.glob(f"**/.*{PARTIAL}"):  # of a process that was killed
+                partial.unlink(missing_ok=True)
         except Timeout as error:
             raise UserError(f"{self.path}: another process is working in it") from error
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        try:
+            yield
+        except BrokenPipeError:  # nobody reads what is printed
+            raise
+        except OSError as error:
+            what = f"{error.filename or self.path}: {error.strerror or error}"
+            raise FaultError(f"{what}; what was written until then stays, and --resume goes on from there") from error
+        finally:
+            with suppress(OSError):  # the directory is gone
+                lock.release()
 
     def write_config(self, flags: dict[str, Any]) -> None:
         """Write `config.yaml`."""
@@ -88,8 +100,14 @@ class RunDirectory:
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add one line to `metrics.jsonl`; NaN and infinity become null, as JSON has neither."""
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(finite(line)) + "\n")
+        with _named(self.metrics), self.metrics.open("ab") as file:
+            file.write((json.dumps(finite(line)) + "\n").encode())
+
+    def settle_metrics(self) -> None:
+        """Wait until all lines are on the disk, so that no checkpoint outlives those before it."""
+        if self.metrics.exists():
+            with _named(self.metrics), self.metrics.open("ab") as file:
+                os.fsync(file.fileno())
 
     def read_metrics(self, most: int | None = None) -> Iterator[dict[str, Any]]:
         """The lines of `metrics.jsonl`; a last line cut short by a crash is left out.
@@ -103,7 +121,7 @@ class RunDirectory:
         if not self.metrics.exists():
             return
         with self.metrics.open("rb") as file:
-            for number, line in _lines(file, most):
+            for number, line in whole_lines(file, most):
                 try:
                     data = json.loads(line)
                     yield {**data, "step": int(data["step"])}
@@ -117,38 +135,41 @@ class RunDirectory:
         with self.metrics.open("rb") as file:
             return sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
 
-    def truncate_metrics(self, step: int) -> bool:
-        """Drop the lines after `step`, which a resumed run will write again; returns whether there is one of `step`."""
-        lines = [line for line in self.read_metrics() if line["step"] <= step]
-        write_atomically(self.metrics, "".join(json.dumps(line) + "\n" for line in lines).encode())
-        return bool(lines) and lines[-1]["step"] == step
+    def truncate_metrics(self, step: int, belongs: Callable[[int], bool] = lambda _: True) -> bool:
+        """Drop, in place, what a run that is resumed at `step` will write again, and a line that a crash cut short.
+
+        Args:
+            step: lines after it are dropped.
+            belongs: whether the whole run has a line of a step. If not, it is dropped, where it is the last before
+                `step`: it told where the run was interrupted.
+
+        Returns:
+            Whether there is a line of `step`.
+
+        Raises:
+            UserError: a line is damaged.
+        """
+        if not self.metrics.exists():
+            return False
+        with _named(self.metrics), self.metrics.open("r+b") as file:
+            try:
+                end, last = end_of(file, step, belongs)
+            except ValueError as error:
+                raise UserError(f"{self.metrics}: {error}") from error
+            file.truncate(end)
+            os.fsync(file.fileno())
+        return last == step
+
+    def read_summary(self) -> dict[str, Any]:
+        """The contents of `summary.json`; empty where there is none that can be read."""
+        try:
+            return dict(json.loads(self.summary.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return {}
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`."""
         write_json(self.summary, summary)
-
-
-def _lines(file: BinaryIO, most: int | None) -> Iterator[tuple[int, bytes]]:
-    """Number and text of the whole lines of a file of metrics, thinned to about `most`; see `read_metrics`."""
-    if most is None:
-        yield from ((number, line) for number, line in enumerate(file, 1) if line.endswith(b"\n"))
-        return
-    steps, places, place = array("q"), array("q"), 0
-    for line in file:
-        if line.endswith(b"\n"):
-            found = STEP.match(line)
-            steps.append(int(found[1]) if found else 0)  # what is damaged is always read, and reported
-            places.append(place)
-        place += len(line)
-    kept = np.arange(len(steps))
-    if len(steps) > most:
-        every, numbers = 1, np.frombuffer(steps, np.int64)
-        while (numbers % every == 0).sum() > most and every <= numbers.max():
-            every *= 2
-        kept = np.unique(np.r_[0, np.flatnonzero(numbers % every == 0), len(steps) - 1])
-    for number in kept.tolist():
-        file.seek(places[number])
-        yield number + 1, file.readline()
 
 
 def kind_of_run(directory: Path, name: str) -> Literal["train", "psro", "league"]:
@@ -189,12 +210,17 @@ def new_directory(out: str | None, name: str) -> Path:
         path = Path(out)
         if (path / "config.yaml").exists():
             raise UserError(f"--out {out}: already holds a run; expected a new directory, or --resume {out}")
-        if path.is_dir() and any(path.iterdir()):
+        if path.is_dir() and not all(map(_of_no_run, path.iterdir())):
             raise UserError(f"--out {out}: is not empty; expected a new directory")
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out {out or 'runs'}: cannot be written: {error.strerror or error}") from error
     return path
+
+
+def _of_no_run(path: Path) -> bool:
+    """Whether this is all that a process has left that was killed before a run began."""
+    return path.name == ".lock" or path.name.endswith(PARTIAL) or (path.is_dir() and not any(path.iterdir()))
 
 
 def _next(parent: Path, name: str) -> Path:
@@ -216,13 +242,40 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `path` so that a crash leaves either the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.partial")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    """Write `path` so that a crash leaves either the old file or the new one.
+
+    Raises:
+        OSError: it cannot be written; the old file is there.
+    """
+    temporary = path.with_name(f".{path.name}{PARTIAL}")
+    with _named(path):
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)  # room for others
+            raise
+        if hasattr(os, "O_DIRECTORY"):  # the new name, too
+            folder = os.open(path.parent, os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Within it errors of the file system name `path`; those of writing name nothing by themselves."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            error.filename = str(path)
+        raise
 
 
 def finite(value: Any) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,24 @@ EVALUATION_EPISODES = 64  # for the outcome of policies that have to be sampled
 EVALUATION_TRIALS = 8  # at least, among shapers
 EVALUATION = np.uint32(2**32 - 2)  # folded into a seed's key for them; no training step has this number
 
-__all__ = ["EVALUATION_EPISODES", "Side", "advance", "build_sides"]
+__all__ = ["EVALUATION_EPISODES", "Fault", "Side", "advance", "build_sides", "sound"]
+
+
+class Fault(NamedTuple):
+    """What made a seed stop.
+
+    Attributes:
+        step: that left something not finite.
+        seed: its number.
+        array: what was not finite.
+    """
+
+    step: int
+    seed: int
+    array: str
+
+    def __str__(self) -> str:
+        return f"step {self.step}, seed {self.seed}: {self.array} is not finite"
 
 
 @dataclass
@@ -42,7 +59,10 @@ class Side:
         states: of the learners, on the devices; set by `start`.
         outcome: of the current policies, NumPy leaves `[S, n, ...]`; set by `run_until`.
         learning: metrics of the last update, a group of the match each, NumPy leaves `[S, learners]`.
-        fault: first step, seed and array that were not finite.
+        marks: for each array of floats in the states, and then for the outcome's rewards, the step that left it not
+            finite, -1 for sound ones; on the devices. A seed that has one is at a fault: it goes no further, keeps the
+            last states that were finite, and has no outcome any more.
+        first_bad: the marks of the seeds asked for, NumPy `[S, arrays]`.
     """
 
     names: list[str]
@@ -52,7 +72,8 @@ class Side:
     states: Any = None
     outcome: Any = None
     learning: Any = ()
-    fault: str | None = None
+    marks: Any = None
+    first_bad: Any = None
     _keys: Any = None
     _program: Callable[..., Any] | None = None
 
@@ -72,6 +93,11 @@ class Side:
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.padded, *leaf.shape[1:]), leaf.dtype), self.states)
 
     @property
+    def sound(self) -> np.ndarray:
+        """The marks `[P, arrays]` as long as everything is finite."""
+        return sound(self.states, self.padded)
+
+    @property
     def _tiles(self) -> Tiles:
         return Tiles.of(len(self.seeds), self.match)
 
@@ -85,40 +111,59 @@ class Side:
         numbers = np.arange(self.seeds.start, self.seeds.start + tiles.spread)
         begin = jax.jit(tiles.map(_begin, 1))
         self.states, self._keys = begin((self.match,), (tiles.place(numbers),))
-        program = jax.jit(tiles.map(advance, 2))
+        self.marks = tiles.place(self.sound)
+        program = jax.jit(tiles.map(advance, 3))
         common = (self.match, np.int32(0), np.int32(0), np.bool_(True))
-        self._program = program.lower(common, (self.states, self._keys)).compile()
+        self._program = program.lower(common, (self.states, self._keys, self.marks)).compile()
 
-    def place(self, states: Any) -> None:
-        """Take over `states`, leaves `[P, ...]`, spread over the devices."""
+    def place(self, states: Any, marks: Any = None) -> None:
+        """Take over `states`, and `marks` unless all is sound, leaves `[P, ...]`, spread over the devices."""
         self.states = self._tiles.place(states)
+        self.marks = self._tiles.place(self.sound if marks is None else marks)
 
     def collect(self, states: Any) -> Any:
         """`states` from the devices as NumPy leaves `[P, ...]`; see `shapes`."""
         return jax.tree.map(lambda leaf: leaf[: self.padded], self._tiles.collect(states))
 
     def run_until(self, start: int, stop: int, look: bool = True) -> None:
-        """Steps `start` ... `stop - 1` of all seeds, none if they are equal; with `look`, then update the outcome."""
+        """Steps `start` ... `stop - 1` of all seeds, none if they are equal; with `look`, then update the outcome.
+
+        Without a step no fault is found, so that it makes no difference where a run was interrupted.
+        """
         assert self._program is not None, "start first"
         common = (self.match, np.int32(start), np.int32(stop), np.bool_(look))
-        self.states, *seen, first_bad = self._program(common, (self.states, self._keys))
-        collected = self._tiles.collect((*seen, first_bad))
-        outcome, self.learning, first_bad = jax.tree.map(lambda leaf: leaf[: len(self.seeds)], collected)
+        self.states, *seen, marks = self._program(common, (self.states, self._keys, self.marks))
+        self.marks = marks if stop > start else self.marks
+        collected = self._tiles.collect((*seen, self.marks))
+        *seen, self.first_bad = jax.tree.map(lambda leaf: leaf[: len(self.seeds)], collected)
+        outcome, self.learning = jax.tree.map(self._of_sound_seeds, tuple(seen))
         self.outcome = outcome if look else self.outcome
-        self.fault = self.fault or self._fault(first_bad, stop)
 
-    def _fault(self, first_bad: np.ndarray, stop: int) -> str | None:
-        """The first step, seed and array that were not finite; `first_bad` is `[S, arrays]`, -1 for sound ones."""
-        names = [jax.tree_util.keystr(path) for path, _ in _floats(self.states)]
-        bad = np.argwhere(first_bad >= 0)
-        if len(bad):
-            seed, leaf = min(bad, key=lambda place: first_bad[tuple(place)])
-            return f"step {first_bad[seed, leaf]}, seed {self.seeds[seed]}: states{names[leaf]} is not finite"
-        assert self.outcome is not None
-        bad = np.flatnonzero(~np.isfinite(self.outcome.reward_per_step).all(axis=1))
-        if len(bad):
-            return f"step {stop}, seed {self.seeds[bad[0]]}: reward_per_step is not finite"
-        return None
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Those of all seeds, in the order in which they happened."""
+        if not self.bad.any():
+            return ()
+        first_bad: np.ndarray = self.first_bad
+        names = [f"states{jax.tree_util.keystr(path)}" for path, _ in _floats(self.states)] + ["reward_per_step"]
+        steps = np.where(first_bad < 0, np.iinfo(np.int32).max, first_bad)
+        first = {place: int(steps[place].argmin()) for place in np.flatnonzero(self.bad).tolist()}
+        return tuple(sorted(Fault(int(steps[at, n]), self.seeds[at], names[n]) for at, n in first.items()))
+
+    @property
+    def fault(self) -> Fault | None:
+        """The first of them, if there is one."""
+        return next(iter(self.faults), None)
+
+    @property
+    def bad(self) -> np.ndarray:
+        """`[S]`, whether a seed is at a fault."""
+        return np.asarray((self.first_bad >= 0).any(axis=1))
+
+    def _of_sound_seeds(self, leaf: np.ndarray) -> np.ndarray:
+        """`[S, ...]`, with NaN for seeds at a fault."""
+        bad = self.bad
+        return np.where(bad.reshape(-1, *(1,) * (leaf.ndim - 1)), np.nan, leaf) if bad.any() else leaf
 
     def metrics(self) -> dict[str, Any]:
         """Per seed: welfare `[S]`, reward per step `[S][n]`, the environment's statistics, and what learners report.
@@ -130,7 +175,8 @@ class Side:
         reward, statistics = self.outcome.reward_per_step, self.outcome.statistics
         metrics: dict[str, Any] = {"welfare": reward.mean(axis=1).tolist()}
         if self.env.cooperation is not None:
-            metrics["cooperation"] = mean_over_seats(statistics[self.env.cooperation]).tolist()
+            rates = mean_over_seats(statistics[self.env.cooperation])
+            metrics["cooperation"] = self._of_sound_seeds(rates).tolist()
         metrics["reward_per_step"] = reward.tolist()
         if statistics:
             metrics["statistics"] = {name: statistics[name].tolist() for name in self.env.statistic_names}
@@ -149,30 +195,36 @@ def advance(
     look: Bool[Array, ""],
     states: PyTree,
     key: Key[Array, ""],
+    first_bad: Int[Array, " arrays"] | None = None,
 ) -> tuple[PyTree, Outcome, PyTree, Int[Array, " arrays"]]:
     """Steps `start` ... `stop - 1` of one seed; then, with `look`, the outcome of what has been learned.
 
-    Returns the states, the outcome (zeros without `look`), the metrics of the last step (NaN without any), and for
-    each array of floats in the states the step that left it not finite, or -1.
+    Returns the states, the outcome (zeros without `look`), the metrics of the last step (NaN without any), and
+    `first_bad`: for each array of floats in the states, and for the rewards of the outcome, the step that left it not
+    finite, or -1, as it is before the first. From that step on the states stay as they were before it.
     """
     # Both are traced once, for their shapes and for what they do, and inlined, so that nothing rounds differently.
     step, look_at = jax.jit(shaping.step, inline=True), jax.jit(_look, inline=True)
+    bad = jnp.asarray(sound(states, 1)[0]) if first_bad is None else first_bad
 
     def body(index: Any, carry: Any) -> Any:
-        states, _, first_bad = carry
-        states, metrics = step(match, states, key, index)
-        finite = jnp.array([jnp.isfinite(leaf).all() for _, leaf in _floats(states)], bool)
-        return states, metrics, jnp.where((first_bad < 0) & ~finite, index + 1, first_bad)
+        old, _, bad = carry
+        states, metrics = step(match, old, key, index)
+        finite = jnp.array([jnp.isfinite(leaf).all() for _, leaf in _floats(states)] + [True], bool)
+        bad = jnp.where((bad < 0) & ~finite, index + 1, bad)
+        return jax.tree.map(lambda *both: jnp.where((bad < 0).all(), *both), states, old), metrics, bad
 
     told = jax.eval_shape(step, match, states, key, start)[1]
     metrics = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), told)
-    first_bad = jnp.full(len(_floats(states)), -1, jnp.int32)
-    states, metrics, first_bad = jax.lax.fori_loop(start, stop, body, (states, metrics, first_bad))
+    states, metrics, bad = jax.lax.fori_loop(start, stop, body, (states, metrics, bad))
     look_key = jax.random.fold_in(jax.random.fold_in(key, EVALUATION), stop)
     unseen = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(look_at, match, states, look_key)
     )
-    return states, jax.lax.cond(look, look_at, lambda *_: unseen, match, states, look_key), metrics, first_bad
+    outcome = jax.lax.cond(look, look_at, lambda *_: unseen, match, states, look_key)
+    finite = jnp.isfinite(outcome.reward_per_step).all()
+    last = jnp.where((bad[-1] < 0) & ~finite, stop, bad[-1])
+    return states, outcome, metrics, bad.at[-1].set(last)
 
 
 def _look(match: Match, states: PyTree, key: Key[Array, ""]) -> Outcome:
@@ -233,3 +285,8 @@ def _floats(states: Any) -> list[tuple[Any, Any]]:
     """Path and array of everything in `states` that could be not finite."""
     leaves = jax.tree_util.tree_leaves_with_path(states)
     return [(path, leaf) for path, leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
+
+
+def sound(states: Any, count: int) -> np.ndarray:
+    """The marks of `count` seeds with such `states` as long as everything is finite."""
+    return np.full((count, len(_floats(states)) + 1), -1, np.int32)

@@ -25,7 +25,9 @@ __all__ = [
     "headline",
     "learner_label",
     "mean_over_seats",
+    "median_welfare",
     "print_table",
+    "quantiles",
     "sentence",
     "sentences",
     "summary",
@@ -71,7 +73,7 @@ def table(env: Environment, title: str, names: Sequence[str], outcome: Outcome) 
     for first, last_seat in _alike(names, columns):
         seat, name = first, names[first]
         label = f"{seat} {name}" if last_seat == first else f"{first}-{last_seat} {name}"
-        for quantile, row in zip(QUANTILES, _quantiles(columns[:, seat]), strict=True):
+        for quantile, row in zip(QUANTILES, quantiles(columns[:, seat]), strict=True):
             middle, last = quantile == 0.5, quantile == QUANTILES[-1]
             head = label if quantile == QUANTILES[0] else ""
             cells = (head, f"{quantile:.0%}", f"{row[0]:.2f}", *map(_cell, row[1:]))
@@ -101,8 +103,12 @@ def sentence(env: Environment, names: Sequence[str], outcome: Outcome) -> str:
     """What the learners did, in words.
 
     Such as `lola cooperates in 14 of 16 seeds: median welfare 5.9 of 6, 12 above 5`. Outcomes of shaping are bimodal,
-    so it counts seeds and says no mean.
+    so it counts seeds and says no mean. Seeds that failed do not count.
     """
+    sound = np.isfinite(outcome.reward_per_step).all(axis=1)
+    if not sound.any():
+        return f"{'/'.join(dict.fromkeys(names))}: all seeds failed"
+    outcome = type(outcome)(outcome.reward_per_step[sound], {k: v[sound] for k, v in outcome.statistics.items()})
     welfare, marks = outcome.reward_per_step.mean(axis=1), env.marks()
     text = f"{'/'.join(dict.fromkeys(names))}{_verb(env, outcome)}: median welfare {np.median(welfare):.3g}"
     if len(marks) == 2 and len(set(marks.values())) == 2:
@@ -133,7 +139,12 @@ def sentences(sides: Mapping[str, Side]) -> str:
 
 def headline(sides: Mapping[str, Side]) -> str:
     """Median welfare of each side, for the progress bar."""
-    return ", ".join(f"{side.label} {np.median(side.metrics()['welfare']):.2f}" for side in sides.values())
+    return ", ".join(f"{side.label} {median_welfare(side):.2f}" for side in sides.values())
+
+
+def median_welfare(side: Side) -> float:
+    """Over the seeds that did not fail; NaN without any."""
+    return float(quantiles(side.outcome.reward_per_step.mean(axis=1))[QUANTILES.index(0.5)])
 
 
 def summary(
@@ -158,8 +169,8 @@ def summary(
     return {
         "command": command,
         "status": status,
-        "fault": (fault := next((s.fault for s in sides.values() if s.fault), None)),
-        "sentence": None if fault else sentences(sides),
+        "faults": [{"side": s.label, **fault._asdict()} for s in sides.values() for fault in s.faults],
+        "sentence": sentences(sides),
         "env": run.env,
         "players": len(side.names),
         "learners": side.names,
@@ -183,7 +194,7 @@ def versions() -> dict[str, str]:
     return {"python": sys.version.split()[0]} | {p: importlib.metadata.version(p) for p in packages if p in installed}
 
 
-def _quantiles(values: np.ndarray) -> np.ndarray:
+def quantiles(values: np.ndarray) -> np.ndarray:
     """Quantiles over the seeds, axis 0, of those that are not NaN; NaN without any."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # all NaN

@@ -24,7 +24,7 @@ from experiments.curves import POINTS
 from experiments.hosts import Hosts, LostError, agree
 from experiments.run_directory import RunDirectory
 from experiments.sides import Side, build_sides
-from experiments.tables import headline, print_table, sentences, summary, table
+from experiments.tables import headline, median_welfare, print_table, sentences, summary, table
 from experiments.tracking import Mirror, Tracker
 
 __all__ = ["Clock", "signals", "train"]
@@ -96,9 +96,8 @@ def _lead(asked: Training, hosts: Hosts, clock: Clock, command: str, console: Co
         directory = RunDirectory.create(run.out, slug, to_flags(run))
     else:
         directory = RunDirectory(Path(resume))
-        done = checkpoint.latest_step(directory.checkpoints)
-        if done is not None and done >= run.steps:
-            return _finished(run, resume, done, console)
+        if _is_finished(run, directory, console):
+            return 0
     with (
         directory.locked(),
         Tracker(
@@ -116,23 +115,29 @@ def _lead(asked: Training, hosts: Hosts, clock: Clock, command: str, console: Co
             step = _loop(run, hosts, step, logged, directory, tracker, clock, console)
         except LostError as error:
             raise LostError(f"{error}; to go on from the last checkpoint: {_resume(directory)}") from error
-        status = "failed" if _fault(sides) else "interrupted" if step < run.steps else "finished"
-        final = summary(run, sides, step, status, command, vars(clock) | {"wall_s": clock.wall_s})
-        directory.write_summary(final)
-        tracker.summarise(final)
         labels = {name: side.label for name, side in sides.items()}
         title = f"{run.env}, {len(sides['learners'].names)} players"
         lines = directory.read_metrics(POINTS)
         welfare_curves(directory.figure, title, lines, labels, sides["learners"].env.marks())
         tracker.show(directory.figure)
+        status = "failed" if _failed(sides) else "interrupted" if step < run.steps else "finished"
+        final = summary(run, sides, step, status, command, vars(clock) | {"wall_s": clock.wall_s})
+        tracker.summarise(final)
+        directory.write_summary(final)
     return _report(run, sides, step, directory, clock, console)
 
 
-def _finished(run: Run, resume: str, done: int, console: Console) -> int:
-    if done > run.steps:
-        raise UserError(f"--steps {run.steps} with --resume: {resume} is at step {done}; expected more than that")
-    console.print(f"{resume} is finished: step {done} of {run.steps}; --steps N extends it", soft_wrap=True)
-    return 0
+def _is_finished(run: Run, directory: RunDirectory, console: Console) -> bool:
+    """Whether there is nothing left to do; the summary is what a run writes last."""
+    done, summary = checkpoint.latest_step(directory.checkpoints), directory.read_summary()
+    if done is not None and done > run.steps:
+        raise UserError(
+            f"--steps {run.steps} with --resume: {directory.path} is at step {done}; expected more than that"
+        )
+    if done != run.steps or (summary.get("status"), summary.get("steps")) != ("finished", done):
+        return False
+    console.print(f"{directory.path} is finished: step {done} of {run.steps}; --steps N extends it", soft_wrap=True)
+    return True
 
 
 def _start(run: Run, hosts: Hosts, clock: Clock, console: Console) -> None:
@@ -155,7 +160,7 @@ def _restore(run: Run, directory: RunDirectory, hosts: Hosts, console: Console) 
         console.print(f"{directory.path} has no checkpoint: starting from step 0", soft_wrap=True)
     else:
         hosts.place(states)
-    written = directory.truncate_metrics(step)
+    written = directory.truncate_metrics(step, lambda own: _is_logged(run, own))
     directory.write_config(to_flags(run))
     return step, written
 
@@ -170,37 +175,60 @@ def _loop(
     clock: Clock,
     console: Console,
 ) -> int:
-    """Advance to the last step, or until a signal or a fault; returns the step reached.
+    """Advance to the last step, or until a signal or until all seeds failed; returns the step reached.
 
-    Leaves a checkpoint of that step, or, at a fault, of the last sound one.
+    Leaves a checkpoint of that step. Seeds that failed stay where they were.
     """
     columns = [TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}")]
-    saved, sides = time.perf_counter(), hosts.sides
+    saved, sides, best = time.perf_counter(), hosts.sides, checkpoint.Best(directory.checkpoints)
     hosts.run_until(step, step)
-    if not logged_before:
-        _log(sides, step, directory, tracker)
+    told = _faults(sides)
+    if _is_logged(run, step):
+        _offer(hosts, step, best)
+        if not logged_before:
+            _log(sides, step, directory, tracker)
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=run.steps, completed=step)
-        while step < run.steps and clock.stop is None and not _fault(sides):
+        while step < run.steps and clock.stop is None and not _failed(sides):
             logged = min(step + run.log_every - step % run.log_every, run.steps)
             stop = min(logged, step + max(1, int(clock.steps_per_s * CHUNK_S)))
             start = time.perf_counter()
             hosts.run_until(step, stop, look=stop == logged)
             clock.training_s += time.perf_counter() - start
             clock.steps += stop - step
-            if _fault(sides) or time.perf_counter() - saved > CHECKPOINT_EVERY_S:
-                checkpoint.save(directory.checkpoints, step, hosts.states(before=True))
-                saved = time.perf_counter()
             step = stop
-            if step == logged or clock.stop is not None or _fault(sides):
-                if step != logged:
-                    hosts.run_until(step, step)
+            if (new := [fault for fault in _faults(sides) if fault not in told]) and not _failed(sides):
+                console.print(f"warning: {_shortened(new)}; the other seeds go on", soft_wrap=True)
+                told += new
+            if step == logged:
                 _log(sides, step, directory, tracker)
+                _offer(hosts, step, best)
+            if time.perf_counter() - saved > CHECKPOINT_EVERY_S:
+                _save(run, hosts, step, directory, best)
+                saved = time.perf_counter()
             speed = f"{clock.steps_per_s:,.0f} steps/s"
             progress.update(task, completed=step, description=f"{speed}  welfare {headline(sides)}")
-    if not _fault(sides):
-        checkpoint.save(directory.checkpoints, step, hosts.states())
+    if not _is_logged(run, step):
+        hosts.run_until(step, step)
+        _log(sides, step, directory, tracker)
+    _save(run, hosts, step, directory, best)
     return step
+
+
+def _is_logged(run: Run, step: int) -> bool:
+    """Whether `metrics.jsonl` has a line of `step`, wherever the run is interrupted."""
+    return step % run.log_every == 0 or step == run.steps
+
+
+def _offer(hosts: Hosts, step: int, best: checkpoint.Best) -> None:
+    if best.offer(step, median_welfare(hosts.sides["learners"])):
+        hosts.keep()
+
+
+def _save(run: Run, hosts: Hosts, step: int, directory: RunDirectory, best: checkpoint.Best) -> None:
+    directory.settle_metrics()
+    best.write(lambda: hosts.states(best=True))
+    checkpoint.save(directory.checkpoints, step, hosts.states(), run.keep)
 
 
 def _log(sides: Sides, step: int, directory: RunDirectory, tracker: Tracker) -> None:
@@ -211,8 +239,8 @@ def _log(sides: Sides, step: int, directory: RunDirectory, tracker: Tracker) -> 
 
 def _report(run: Run, sides: Sides, step: int, directory: RunDirectory, clock: Clock, console: Console) -> int:
     """Print the tables, the sentence and the way on; returns the exit code."""
-    if fault := _fault(sides):
-        print(f"error: {fault}; what was written until then is in {directory.path}", file=sys.stderr)
+    if _failed(sides):
+        print(f"error: {_faults(sides)[0]}; what was written until then is in {directory.path}", file=sys.stderr)
         return 1
     shown = [sides[name] for name in ("baseline", "learners") if name in sides]
     for side in shown:
@@ -223,7 +251,9 @@ def _report(run: Run, sides: Sides, step: int, directory: RunDirectory, clock: C
     if step < run.steps and clock.stop:
         console.print(f"stopped at step {step} of {run.steps}; to go on: {_resume(directory)}", soft_wrap=True)
         return 128 + clock.stop
-    return 0
+    if faults := _faults(sides):
+        print(f"error: {_shortened(faults)}; the other seeds are sound", file=sys.stderr)
+    return int(bool(faults))
 
 
 def _resume(directory: RunDirectory) -> str:
@@ -249,5 +279,14 @@ def signals(clock: Clock, console: Console) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _fault(sides: Sides) -> str | None:
-    return next((f"{side.label}: {side.fault}" for side in sides.values() if side.fault), None)
+def _failed(sides: Sides) -> bool:
+    """Whether no seed of the learners is left."""
+    return bool(sides["learners"].bad.all())
+
+
+def _faults(sides: Sides) -> list[str]:
+    return [f"{side.label}: {fault}" for side in sides.values() for fault in side.faults]
+
+
+def _shortened(faults: list[str]) -> str:
+    return "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")

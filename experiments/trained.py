@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -16,6 +16,9 @@ from experiments.grown import Grown, load_grown
 from experiments.learned import Learned, restored
 from experiments.run_directory import kind_of_run, require_training
 from shaping import Learner, Match, begin, init, policies
+
+if TYPE_CHECKING:
+    from experiments.sides import Fault
 
 __all__ = ["Trained", "frozen", "load", "load_run"]
 
@@ -30,6 +33,7 @@ class Trained(Learned):
         match: who sat where.
         step: training steps taken.
         states: of the learners, a group each, leaves `[S, seats, ...]`.
+        faults: of seeds that went no further; their states are the last that were finite.
     """
 
     path: Path
@@ -37,6 +41,7 @@ class Trained(Learned):
     match: Match
     step: int
     states: tuple[Any, ...]
+    faults: tuple[Fault, ...] = ()
 
     @property
     def env(self) -> Environment:
@@ -85,8 +90,13 @@ class Trained(Learned):
         return own, jax.tree.map(lambda leaf: leaf[:, min(place, leaf.shape[1] - 1)], every)  # shapers may share one
 
 
-def load(directory: str | Path, name: str | None = None) -> Trained | Grown:
+def load(directory: str | Path, name: str | None = None, best: bool = False) -> Trained | Grown:
     """What the run in `directory` has learned; messages start with `name`, or `checkpoint:` and the directory.
+
+    Args:
+        directory: of the run.
+        name: what messages call it.
+        best: whether it is what the learners had learned where their median welfare was highest, instead of last.
 
     Raises:
         UserError: it holds no run, or no checkpoint that can be read.
@@ -95,30 +105,36 @@ def load(directory: str | Path, name: str | None = None) -> Trained | Grown:
     kind = kind_of_run(path, name)
     if kind == "league":
         raise UserError(f"{name}: holds a league, whose entrants are not kept; expected a run of train or psro")
-    return load_run(path, name) if kind == "train" else load_grown(path, name)
+    if kind == "psro" and best:
+        raise UserError(f"{name}: holds a run of psro, of which no best is kept; expected it without @best")
+    return load_run(path, name, best) if kind == "train" else load_grown(path, name)
 
 
-def load_run(path: Path, name: str) -> Trained:
+def load_run(path: Path, name: str, best: bool = False) -> Trained:
     """What a training run has learned; raises as `load`."""
-    from experiments.sides import build_sides
+    from experiments.sides import build_sides, sound
 
     run, _ = parse(["--config", str(require_training(path, name))])
     side = build_sides(run)["learners"]
     seeds = np.zeros(run.seeds, np.uint32)
     shapes = jax.eval_shape(jax.vmap(lambda seed: init(side.match, jax.random.key(seed))), seeds)
-    step, states = restored(path, name, {"learners": shapes})
-    return Trained(path, run, side.match, step, states["learners"])
+    like = {"learners": shapes, "faults": {"learners": sound(shapes, run.seeds)}}
+    step, found = restored(path, name, like, best)
+    side.states, side.first_bad = shapes, found["faults"]["learners"]
+    return Trained(path, run, side.match, step, found["learners"], side.faults)
 
 
 def frozen(name: str, env: Environment, seat: int) -> Learner:
     """The learner `checkpoint:DIR#seat`, or `checkpoint:DIR` with the policy of the `seat` it is to sit in.
 
+    `checkpoint:DIR@best` and `checkpoint:DIR@best#seat` are those of the best checkpoint instead of the last.
+
     Raises:
         UserError: no such seat, or a policy for another environment.
     """
-    found = re.fullmatch(r"checkpoint:(.+?)(?:#(\d+))?", name)
+    found = re.fullmatch(r"checkpoint:(.+?)(@best)?(?:#(\d+))?", name)
     assert found is not None, "names of checkpoints are parsed before"
-    learned = load(found[1])
-    place = seat if found[2] is None else int(found[2])
+    learned = load(found[1], best=found[2] is not None)
+    place = seat if found[3] is None else int(found[3])
     learned.check(name, env, place)
     return learned.learner(place)

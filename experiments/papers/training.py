@@ -32,7 +32,7 @@ def trained(
 
     Raises:
         KeyboardInterrupt: it was stopped again.
-        FaultError: it failed.
+        FaultError: it, or one of its seeds, failed.
     """
     started = (directory / "config.yaml").is_file()
     args = ["--resume", str(directory)] if started else ["--out", str(directory)]
@@ -48,4 +48,7 @@ def trained(
             raise KeyboardInterrupt
         if code:
             raise FaultError(f"{command}: failed with exit code {code}")
-    return load_run(directory, str(directory))
+    found = load_run(directory, str(directory))
+    if found.faults:
+        raise FaultError(f"{directory}: {found.faults[0]}")
+    return found

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments import tables
 from experiments.curves import POINTS
 from experiments.report.blocks import Chart, Control, Line, Metric, Section, Table, number
 from experiments.report.charts import Bars, bars, curves, quantiles, spread
@@ -58,8 +59,13 @@ def training(path: Path) -> Section:
 
 def _sentence(matches: Sequence[Logged]) -> str:
     """For runs that have not written one."""
-    told = [f"{own.label}: median welfare {np.median(own.whole['welfare'][-1]):.3g}" for own in reversed(matches)]
+    told = [f"{own.label}: median welfare {_median(own.whole['welfare'][-1]):.3g}" for own in reversed(matches)]
     return f"{'; '.join(told)} after {matches[0].steps[-1]} steps."
+
+
+def _median(values: np.ndarray) -> float:
+    """Over the seeds that did not fail; NaN without any."""
+    return float(tables.quantiles(values)[tables.QUANTILES.index(0.5)])
 
 
 def _facts(config: dict[str, str], match: Logged, first: int) -> dict[str, str]:
@@ -71,10 +77,16 @@ def _facts(config: dict[str, str], match: Logged, first: int) -> dict[str, str]:
 def _results(summary: dict[str, Any], match: Logged) -> dict[str, str]:
     found = {"training steps": f"{match.steps[-1]:,}"}
     for name, values in match.whole.items():
-        found[f"median {WORDS.get(name, name)}"] = number(float(np.median(values[-1])))
+        found[f"median {WORDS.get(name, name)}"] = number(_median(values[-1]))
     for words, key in {"seconds": "wall_s", "of them compiling": "compile_s"}.items():
         found |= {words: f"{summary[key]:.1f}"} if key in summary else {}
-    return found | ({"fault": str(summary["fault"])} if summary.get("fault") else {})
+    if isinstance(faults := summary.get("faults"), list) and faults:
+        found["seeds that failed"] = "; ".join(map(_fault, faults))
+    return found
+
+
+def _fault(fault: Any) -> str:
+    return ", ".join(f"{name} {value}" for name, value in fault.items()) if isinstance(fault, dict) else str(fault)
 
 
 def _metrics(matches: Sequence[Logged], seed: int, marks: dict[str, float]) -> list[Metric]:

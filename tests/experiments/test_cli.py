@@ -182,9 +182,9 @@ def test_resume_continues_bit_for_bit(small_run, tmp_path):
     assert main([*SMALL, "--steps", "3", "--out", str(out)]) == 0
     assert main(["--resume", str(out), "--steps", "6"]) == 0
     assert final(out) == final(small_run)
-    assert [line["step"] for line in lines(out)] == [0, 2, 3, 4, 6]
-    whole = {line["step"]: line for line in lines(small_run)}
-    assert all(line == whole[line["step"]] for line in lines(out) if line["step"] in whole)
+    assert (out / "metrics.jsonl").read_bytes() == (small_run / "metrics.jsonl").read_bytes()
+    name = "checkpoint/step_0000000006.safetensors"
+    assert (out / name).read_bytes() == (small_run / name).read_bytes()
 
 
 def test_resume_of_a_finished_run_says_so(small_run, capsys):
@@ -242,12 +242,13 @@ def test_checkpoints_are_written_on_the_way(tmp_path, monkeypatch):
     saved = []
     save = checkpoint.save
     monkeypatch.setattr(
-        checkpoint, "save", lambda directory, step, tree: saved.append(step) or save(directory, step, tree)
+        checkpoint, "save", lambda directory, step, tree, keep: saved.append(step) or save(directory, step, tree, keep)
     )
-    assert main([*SMALL, "--out", str(tmp_path / "run")]) == 0
-    assert saved[0] == 0
+    assert main([*SMALL, "--keep", "3", "--out", str(tmp_path / "run")]) == 0
+    assert saved[0] <= 2
     assert saved[-1] == 6
-    assert len(saved) > 3
+    kept = sorted(path.name for path in (tmp_path / "run" / "checkpoint").iterdir())
+    assert kept == ["best.safetensors", *(f"step_{step:010d}.safetensors" for step in sorted(set(saved))[-3:])]
 
 
 @pytest.mark.slow
@@ -258,22 +259,6 @@ def test_resume_drops_metrics_after_the_checkpoint_and_a_torn_line(tmp_path):
         file.write('{"step": 5, "learners": {}}\n{"step": 6, "lear')
     assert main(["--resume", str(out), "--steps", "6"]) == 0
     assert [line["step"] for line in lines(out)] == [0, 2, 4, 6]
-
-
-def test_nan_stops_the_run_and_names_step_seed_and_metric(tmp_path, capsys):
-    out = tmp_path / "run"
-    assert main([*SMALL, "--seed", "40", "--lola.learning_rate", "1e38", "--out", str(out)]) == 1
-    error = capsys.readouterr().err
-    assert re.search(r"lola\*2: step 1, seed 40: states\[0\]\.params is not finite", error)
-    assert str(out) in error
-    summary = json.loads((out / "summary.json").read_text())
-    assert summary["status"] == "failed"
-    assert summary["fault"]
-    assert lines(out)[0]["step"] == 0
-    assert [path.name for path in (out / "checkpoint").iterdir()] == [
-        "step_0000000000.safetensors"
-    ]  # the last sound one
-    assert all(np.isfinite(lines(out)[0]["learners"]["welfare"]))
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,9 @@ def test_mistakes_on_the_command_line(args, message):
         ("- players\n", "expected a mapping"),
         ("a: &a [1]\nb: *a\n", "aliases are not supported"),
         ("[" * 5000, "not valid YAML"),
+        ("steps: 2001-99-99\n", "not valid YAML"),
+        (f"steps: {'9' * 5000}\n", "not valid YAML"),
+        ("steps: 1\n" * 30_000, "has more than 262,144 bytes"),
         ("!!python/object/apply:os.system ['echo hi']\n", "not valid YAML"),
     ],
 )

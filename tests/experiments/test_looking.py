@@ -3,10 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.config import parse
 from experiments.curve_figure import welfare_curves
-from experiments.sides import build_sides
-from shaping import Outcome
 
 
 def line(step, welfare):
@@ -43,12 +40,3 @@ def test_one_step_and_equal_marks_can_be_seen(tmp_path, monkeypatch):
     axes = drawn(tmp_path, monkeypatch, LINES[:1], {"best": 0.0, "worst": 0.0})
     assert [curve.get_marker() for curve in axes.lines[:4]] == ["o"] * 4
     assert "best, worst" in [text.get_text() for text in axes.texts]
-
-
-def test_an_outcome_that_is_not_finite_is_a_fault_though_the_states_are_sound():
-    side = build_sides(parse(["--players", "2", "--seeds", "3", "--seed", "7"])[0])["learners"]
-    reward = np.array([[1.0, 1.0], [np.nan, 1.0], [1.0, 1.0]])
-    side.outcome = Outcome(reward, {"C": np.ones((3, 2))})
-    side.states = {"table": np.zeros(3)}
-    assert side._fault(np.full((3, 1), -1), 20) == "step 20, seed 8: reward_per_step is not finite"
-    assert side._fault(np.array([[-1], [5], [3]]), 20) == "step 3, seed 9: states['table'] is not finite"

@@ -143,6 +143,12 @@ def test_a_league_of_strategies(capsys, tmp_path):
     assert code == 2
     assert "payoffs sum to between" in err
     assert {path: path.stat().st_mtime_ns for path in played} == before  # nothing was played again
+    whole = played[1].read_bytes()
+    played[1].write_bytes(whole[:-9])
+    code, told, _ = run(capsys, "league", "--resume", out)
+    assert code == 0
+    assert f"{played[1]} is damaged; it is played again" in told
+    assert played[1].read_bytes() == whole
 
 
 def test_a_cycle_is_no_ranking(capsys, tmp_path):

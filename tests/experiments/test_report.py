@@ -374,7 +374,11 @@ def test_everything_is_escaped(trained, crossed, tmp_path, capsys):
     (path / "config.yaml").write_text(yaml.safe_dump(config | {"env.note": f"{NASTY}/script>"}))
     (path / "metrics.jsonl").write_bytes((trained / "metrics.jsonl").read_bytes())
     summary = json.loads((trained / "summary.json").read_text())
-    nasty = {"sentence": f"{NASTY}/script>", "status": '"><img src=x onerror=alert(1)>', "fault": NASTY}
+    nasty = {
+        "sentence": f"{NASTY}/script>",
+        "status": '"><img src=x onerror=alert(1)>',
+        "faults": [NASTY, {"seed": NASTY}],
+    }
     nasty["baselines"] = summary["baselines"] | {f"{NASTY}/script>": 2.0}
     (path / "summary.json").write_text(json.dumps(summary | nasty))
     code, _, _ = report(capsys, path, crossed, *QUICK, "--out", tmp_path / "r.html")
