@@ -35,6 +35,18 @@ install_import_hook(["envs", "shaping", "equilibria"], "parley_typechecker.check
 gc.set_threshold(200_000, 100, 1000)  # tracing makes millions of objects that live on
 
 
+SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text(encoding="utf-8").splitlines())
+"""Tests that take more than three seconds of a processor with an empty cache of programs, beside those marked so."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark them slow."""
+    for item in items:
+        if item.nodeid in SLOW:
+            item.add_marker("slow")
+
+
 MAPS = 30_000
 """Of memory, of which Linux gives a process 65,530; every compiled program takes some."""
 
