@@ -418,6 +418,14 @@ def test_pictures_of_a_run_that_chooses_tables_say_what_is_missing(runs, tmp_pat
     assert "anew in every trial" in " ".join(capsys.readouterr().out.split())
 
 
+def test_help_imports_no_numerics():
+    code = "import sys; from experiments.cli import main\ntry: main(['export', '--help'])\nfinally: "
+    code += "assert not {'jax', 'flax'} & set(sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True, text=True)
+    for flag in ("--seat", "--training_seed", "--out"):
+        assert flag in shown.stdout
+
+
 def test_populations_of_strategies_have_no_policy(tmp_path):
     asked = psro_arguments(["--game=matching_pennies", "--oracle=exact", "--solver=uniform"])
     RunDirectory.create(str(tmp_path / "run"), "", psro.to_flags(asked) | {"capacity": 3})
