@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 
 from envs import MatrixGame, SymmetricGame
-from experiments.config import FaultError
+from experiments.config import FaultError, UserError
 from experiments.export_arguments import Exporting
 from experiments.learned import Learned
 from experiments.policy import Policy
@@ -37,7 +37,7 @@ def export(asked: Exporting, command: str, console: Console) -> Path:
     """Write the policy of a seat into a new directory, and say what is there; returns the directory.
 
     Raises:
-        UserError: no run, no such seat or seed, or nothing that acts on observations alone.
+        UserError: no run, seat or seed, nothing that acts on observations alone, or nowhere to write.
         FaultError: what would be written does something else than the policy.
     """
     learned = load(asked.directory, str(asked.directory))
@@ -56,9 +56,11 @@ def export(asked: Exporting, command: str, console: Console) -> Path:
         for name, content in files.items():
             write_atomically(directory / name, content)
         write_json(directory / "policy.json", about)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):  # it is not empty
             directory.rmdir()
+        if isinstance(error, OSError):
+            raise UserError(f"{directory}: cannot be written: {error.strerror or error}") from error
         raise
     console.print(f"{_title(about)}: {', '.join(sorted([*files, 'policy.json']))}", soft_wrap=True)
     console.print(f"it does what was trained, probabilities within {largest:.1g}", soft_wrap=True)

@@ -444,6 +444,10 @@ def test_a_run_of_another_device_has_other_padding(runs, tmp_path):
     np.testing.assert_array_equal(found.policy(0, 1).params, states[0].params[1, 0])
 
 
+def full_disk(*_):
+    raise OSError(28, "No space left on device")
+
+
 def test_an_export_is_never_overwritten_and_a_wrong_one_never_kept(runs, exported, tmp_path, capsys, monkeypatch):
     path = exported("exact", 0, 1)
     before = {file.name: file.read_bytes() for file in path.iterdir()}
@@ -454,6 +458,11 @@ def test_an_export_is_never_overwritten_and_a_wrong_one_never_kept(runs, exporte
     monkeypatch.setattr(module, "program", lambda policy, batch: program(other, batch))
     assert main(["export", str(runs("exact")), f"--out={tmp_path / 'new'}"]) == 1
     assert "the program differs from the policy" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "write_atomically", full_disk)
+    assert main(["export", str(runs("exact")), f"--out={tmp_path / 'new'}"]) == 2
+    assert "cannot be written: No space left on device" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 
