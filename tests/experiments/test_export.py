@@ -27,7 +27,7 @@ from experiments.config import parse, to_flags
 from experiments.export import program, table
 from experiments.psro_arguments import psro_arguments
 from experiments.run_directory import RunDirectory
-from experiments.sides import build_sides
+from experiments.sides import build_sides, sound
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--env=ipd", "--env.horizon=4", "--seeds=2", "--batch=4", "--baseline=none"]
@@ -66,7 +66,8 @@ def write_run(path, flags):
     side = build_sides(run)["learners"]
     numbers = jnp.arange(run.seed, run.seed + side.padded)
     states = jax.jit(jax.vmap(lambda seed: shaping.init(side.match, jax.random.key(seed))))(numbers)
-    checkpoint.save(directory.checkpoints, 2, {"learners": moved(0, states)})
+    marks = {"learners": sound(states, side.padded)}
+    checkpoint.save(directory.checkpoints, 2, {"learners": moved(0, states), "faults": marks})
 
 
 def write_populations(path):
@@ -438,7 +439,8 @@ def test_a_run_of_another_device_has_other_padding(runs, tmp_path):
     shutil.copytree(runs("exact"), tmp_path / "run")
     states = experiments.load(runs("exact")).states
     wide = jax.tree.map(lambda leaf: np.concatenate([leaf, np.zeros_like(leaf), leaf]), states)
-    checkpoint.save(tmp_path / "run" / "checkpoint", 3, {"learners": wide})
+    marks = {"learners": sound(wide, len(jax.tree.leaves(wide)[0]))}
+    checkpoint.save(tmp_path / "run" / "checkpoint", 3, {"learners": wide, "faults": marks})
     found = experiments.load(tmp_path / "run")
     assert found.step == 3
     np.testing.assert_array_equal(found.policy(0, 1).params, states[0].params[1, 0])

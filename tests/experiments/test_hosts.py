@@ -91,8 +91,9 @@ def arrays(out):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
+    """In a process of its own too: in this one the compiler has its flags since another test."""
     out = tmp_path_factory.mktemp("runs") / "alone"
-    assert main([*RUN, "--out", str(out)]) == 0
+    together([*RUN, f"--out={out}"])
     return out
 
 
@@ -110,9 +111,9 @@ def test_two_processes_train_what_one_does(alone, tmp_path):
 def test_runs_go_on_with_any_number_of_processes(alone, tmp_path):
     out = tmp_path / "run"
     together(*[[*RUN, "--steps=1", f"--out={out}"]] * 2, devices=2)
-    assert main(["--resume", str(out), "--steps", "2"]) == 0
+    together(["--resume", str(out), "--steps=2"])
     together(*[["--resume", str(out), "--steps=3"]] * 3)
-    assert main(["--resume", str(out), "--steps", "4"]) == 0
+    together(["--resume", str(out), "--steps=4"])
     assert arrays(out) == arrays(alone)
     whole = {line["step"]: line for line in lines(alone)}
     assert all(line == whole[line["step"]] for line in lines(out) if line["step"] in whole)
@@ -166,8 +167,8 @@ def test_the_death_of_one_process_ends_the_other_and_the_run_can_go_on(tmp_path,
     assert "if another one ended, its output says why" in errors or "another task died" in errors
     assert number == 0 or f"python run.py --resume {out}" in errors
     step = int(max((out / "checkpoint").glob("step_*")).stem.removeprefix("step_"))
-    assert main(["--resume", str(out), "--steps", str(step + 20)]) == 0
-    assert main([*RUN, "--steps", str(step + 20), "--log_every", "20", "--out", str(tmp_path / "whole")]) == 0
+    together(["--resume", str(out), f"--steps={step + 20}"])
+    together([*RUN, f"--steps={step + 20}", "--log_every=20", f"--out={tmp_path / 'whole'}"])
     assert arrays(out) == arrays(tmp_path / "whole")
     assert lines(out)[-1] == lines(tmp_path / "whole")[-1]
 
