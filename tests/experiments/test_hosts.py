@@ -25,7 +25,7 @@ ENDLESS = [*RUN, "--steps", "100000000", "--log_every", "20"]
 SHAPER = ["--players=3", "--env.horizon=5", "--episodes=2", "--seeds=1", "--steps=3", "--log_every=3"]
 SHAPER += ["--learners=shaper,reinforce*2", "--shaper.population=8"]
 FAST_CHECKPOINTS = "from experiments import train; train.CHECKPOINT_EVERY_S = 0.0; "
-LOST_S = 40  # the time after which silence counts as death, and a margin
+LOST_S = 60  # silence counts as death after 30; the rest is a margin
 
 
 def free_port():
