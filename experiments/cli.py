@@ -20,14 +20,16 @@ from experiments.config import FaultError, UserError, parse
 from experiments.diff_arguments import diff_arguments
 from experiments.dry import is_dry, resolved
 from experiments.export_arguments import export_arguments
+from experiments.forms import as_flags
 from experiments.hosts_arguments import meeting_argument
 from experiments.league_arguments import league_arguments
 from experiments.plot_arguments import plot_arguments
 from experiments.psro_arguments import psro_arguments
 from experiments.report_arguments import report_arguments
 from experiments.solve_arguments import solve_arguments
+from experiments.sweep_arguments import sweep_arguments
 
-__all__ = ["main"]
+__all__ = ["main", "prepare_jax"]
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -36,7 +38,8 @@ def main(args: Sequence[str] | None = None) -> int:
     if args == ["--version"]:
         print(f"parley {importlib.metadata.version('parley')}")
         return 0
-    command = args.pop(0) if args and not args[0].startswith("-") else "train"
+    named = args and not args[0].startswith(("-", "+", "{")) and "=" not in args[0]
+    command = args.pop(0) if named else "train"
     try:
         if command not in (*ARGUMENTS, "list"):
             raise UserError(f"unknown command {command!r}{did_you_mean(command, [*ARGUMENTS, 'list'])}")
@@ -62,6 +65,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _run(command: str, args: list[str]) -> int:
     """Check the arguments, and only then import JAX and the module of the command's name."""
+    args = as_flags(args) if command in FLAGS_ONLY else args
     written = _written(args if command == "train" else [command, *args])
     args, meeting = meeting_argument(args)
     if meeting and command != "train":
@@ -70,7 +74,7 @@ def _run(command: str, args: list[str]) -> int:
     if is_dry(command, args):
         print(resolved(command, asked, args))
         return 0
-    _prepare_jax()
+    prepare_jax()
     main = getattr(importlib.import_module(f"experiments.{command}"), command)
     console = Console(highlight=False, markup=False)
     with importlib.import_module("experiments.hosts").joined(meeting, console) if meeting else nullcontext():
@@ -123,7 +127,7 @@ def avoid_crashing_kernels() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {flag}=individual_convolution".strip()
 
 
-def _prepare_jax() -> None:
+def prepare_jax() -> None:
     """No crashes, no second compilation, and every core a device.
 
     Compiled programs outlive the process, in a place of ours or in that of JAX_COMPILATION_CACHE_DIR.
@@ -162,5 +166,8 @@ ARGUMENTS: dict[str, Callable[[list[str]], Any]] = {
     "report": report_arguments,
     "reproduce": reproduce_arguments,
     "diff": diff_arguments,
+    "sweep": sweep_arguments,
 }
 """What each command makes of its arguments, without JAX; the function `experiments.NAME.NAME` does it."""
+FLAGS_ONLY = ("train", "solve", "psro", "league")
+"""Commands that are given nothing but flags, and so understand all forms of them."""

@@ -136,9 +136,9 @@ on new seeds and measures it against a standard panel; `python run.py crossplay 
 everyone; `python run.py plot DIR DIR ...` draws a metric of runs, `render DIR` policies, trajectories and an episode;
 `diff DIR DIR` says in what runs differ, `report DIR ...` shows all in one HTML file; `export DIR` writes a policy as
 files that play without this project; `python run.py solve` solves games, `psro` grows populations of policies, `league`
-asks which learner to deploy; `python run.py reproduce NAME` sets published numbers beside ours; each has its own
---help. The flags below are those of the chosen environment and learners; each is also accepted as --flag=value and as a
-key of a --config file.
+asks which learner to deploy; `sweep FILE` runs a sweep; `python run.py reproduce NAME` sets published numbers beside
+ours; each has its own --help. The flags below are those of the chosen environment and learners; each is also accepted
+as --flag=value and as a key of a --config file.
 
 Compiled programs are kept below ~/.cache/parley, at most 1 GiB of them, or in JAX_COMPILATION_CACHE_DIR."""
 

@@ -17,10 +17,11 @@ from rich.table import Table
 
 import shaping
 from envs import Environment
+from experiments.advance import EVALUATION_EPISODES
 from experiments.commands import BEST_RESPONSE, NAIVE, Evaluation
 from experiments.config import FaultError, Run, UserError, build_environment, seat_names
 from experiments.run_directory import write_json
-from experiments.sides import EVALUATION_EPISODES, Side
+from experiments.sides import Side
 from experiments.tables import QUANTILES, print_table, sentence, table, versions
 from experiments.tiles import Tiles
 from experiments.trained import Trained, load_run

@@ -11,7 +11,7 @@ import yaml
 
 from experiments.errors import UserError
 
-__all__ = ["config_files", "given_flags", "origins", "read_files", "read_yaml"]
+__all__ = ["config_files", "flatten", "given_flags", "origins", "read_files", "read_yaml"]
 
 MOST_YAML = 2**18
 """Bytes of a file of flags; the parser takes a second for so many."""
@@ -72,25 +72,24 @@ def read_yaml(path: str) -> dict[str, str]:
         data = yaml.load(text.decode(), Loader=_PlainLoader)  # noqa: S506  a SafeLoader
         if not isinstance(data or {}, dict):
             raise UserError(f"--config {path}: expected a mapping of flags to values, found {type(data).__name__}")
-        return _flat(data or {})
+        return flatten("", data or {})
     except OSError as error:
         raise UserError(f"--config {path}: {error.strerror or error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no text, no date, or too long a number
         raise UserError(f"--config {path}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
-def _flat(values: dict[Any, Any]) -> dict[str, str]:
-    flags: dict[str, str] = {}
+def flatten(prefix: str, value: Any) -> dict[str, str]:
+    """A value of the key `prefix` as flag → text, nested mappings joined by dots, lists by commas.
 
-    def flatten(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                name = str(key).replace("-", "_")
-                flatten(prefix if name == "name" and prefix else f"{prefix}.{name}".lstrip("."), inner)
-        elif isinstance(value, list):
-            flags[prefix] = ",".join(map(str, value))
-        elif value is not None:
-            flags[prefix] = str(value)
-
-    flatten("", values)
-    return flags
+    `name` stands for the mapping that it is in; null is the default, and left out.
+    """
+    if isinstance(value, dict):
+        found = {}
+        for key, inner in value.items():
+            name = str(key).replace("-", "_")
+            found |= flatten(prefix if name == "name" and prefix else f"{prefix}.{name}".lstrip("."), inner)
+        return found
+    if value is None:
+        return {}
+    return {prefix: ",".join(map(str, value)) if isinstance(value, list) else str(value)}

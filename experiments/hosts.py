@@ -31,7 +31,7 @@ from experiments.sides import Side
 from experiments.tables import versions
 
 if TYPE_CHECKING:
-    from experiments.train import Clock
+    from experiments.clock import Clock
 
 __all__ = ["Hosts", "LostError", "agree", "joined"]
 

@@ -22,6 +22,7 @@ from equilibria.oracles import BestResponse, Oracle
 from equilibria.psro import Progress, Psro, Record, iterate, start, widen
 from equilibria.reactive import reactive
 from experiments import checkpoint
+from experiments.clock import Clock, signals
 from experiments.config import FaultError, UserError
 from experiments.curves import POINTS
 from experiments.given import read_yaml
@@ -30,7 +31,6 @@ from experiments.psro_pictures import draw
 from experiments.run_directory import RunDirectory
 from experiments.tables import versions
 from experiments.tracking import Mirror, Tracker
-from experiments.train import Clock, signals
 
 __all__ = ["build", "psro"]
 

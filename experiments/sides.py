@@ -1,31 +1,27 @@
-"""The device side of a run: the matches it trains, and the one program that advances each of them.
+"""The matches that a run trains, where they stand, and the programs that advance them.
 
 A run has one or two *sides* on the same seeds: the match asked for ("learners"), and a match of the baseline learner.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, Key, PyTree
 
-import shaping
 from envs import Environment
+from experiments.advance import advance, begin_seed, floats, sound
 from experiments.config import Run, UserError, build_environment, build_learners, seat_names
 from experiments.tables import learner_label, mean_over_seats
 from experiments.tiles import Tiles
-from shaping import Match, Outcome
+from shaping import Match
 
-EVALUATION_EPISODES = 64  # for the outcome of policies that have to be sampled
-EVALUATION_TRIALS = 8  # at least, among shapers
-EVALUATION = np.uint32(2**32 - 2)  # folded into a seed's key for them; no training step has this number
-
-__all__ = ["EVALUATION_EPISODES", "Fault", "Side", "advance", "build_sides", "sound"]
+__all__ = ["Fault", "Side", "build_sides"]
 
 
 class Fault(NamedTuple):
@@ -63,6 +59,8 @@ class Side:
             finite, -1 for sound ones; on the devices. A seed that has one is at a fault: it goes no further, keeps the
             last states that were finite, and has no outcome any more.
         first_bad: the marks of the seeds asked for, NumPy `[S, arrays]`.
+        parts: of several runs the sides that this one stands for, one after the other in its arrays; see `together`.
+        wide: whether those are one `vmap`.
     """
 
     names: list[str]
@@ -74,8 +72,26 @@ class Side:
     learning: Any = ()
     marks: Any = None
     first_bad: Any = None
+    parts: Sequence[Side] = ()
+    wide: bool = False
     _keys: Any = None
     _program: Callable[..., Any] | None = None
+
+    @classmethod
+    def together(cls, sides: Sequence[Side], wide: bool = False) -> Side:
+        """One side for those of several runs, which have the same `shape`.
+
+        They differ in floats only, and one program advances them. Their tiles follow each other, so that the numbers of
+        each run are those that it has alone, bit for bit; unless `wide`.
+        """
+        first = sides[0]
+        return cls(first.names, first.env, first.match, first.seeds, parts=tuple(sides), wide=wide)
+
+    @property
+    def shape(self) -> Any:
+        """What sides have in common that can be advanced together: all but the values of their floats."""
+        leaves, structure = jax.tree.flatten(self.match)
+        return self.names, self.seeds, structure, [(np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]
 
     @property
     def label(self) -> str:
@@ -99,7 +115,14 @@ class Side:
 
     @property
     def _tiles(self) -> Tiles:
-        return Tiles.of(len(self.seeds), self.match)
+        return Tiles.of(len(self.seeds), self.match, max(1, len(self.parts)), self.wide)
+
+    @cached_property
+    def _given(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """What all seeds have in common, and what those of each run have, leaves `[runs, ...]`: matches."""
+        if not self.parts:
+            return (self.match,), ()
+        return (), (jax.tree.map(lambda *leaves: jnp.stack(leaves), *(part.match for part in self.parts)),)
 
     def check(self) -> None:
         """Raise a `UserError` unless all processes have work."""
@@ -107,14 +130,14 @@ class Side:
 
     def start(self) -> None:
         """Compile the program, for any number of steps, and initialise the learners."""
-        tiles = self._tiles
-        numbers = np.arange(self.seeds.start, self.seeds.start + tiles.spread)
-        begin = jax.jit(tiles.map(_begin, 1))
-        self.states, self._keys = begin((self.match,), (tiles.place(numbers),))
+        tiles, (common, of_runs) = self._tiles, self._given
+        numbers = np.tile(np.arange(self.seeds.start, self.seeds.start + tiles.each), tiles.runs)
+        begin = jax.jit(tiles.map(begin_seed, 1))
+        self.states, self._keys = begin(common, (tiles.place(numbers),), of_runs)
         self.marks = tiles.place(self.sound)
         program = jax.jit(tiles.map(advance, 3))
-        common = (self.match, np.int32(0), np.int32(0), np.bool_(True))
-        self._program = program.lower(common, (self.states, self._keys, self.marks)).compile()
+        common = (*common, np.int32(0), np.int32(0), np.bool_(True))
+        self._program = program.lower(common, (self.states, self._keys, self.marks), of_runs).compile()
 
     def place(self, states: Any, marks: Any = None) -> None:
         """Take over `states`, and `marks` unless all is sound, leaves `[P, ...]`, spread over the devices."""
@@ -131,11 +154,19 @@ class Side:
         Without a step no fault is found, so that it makes no difference where a run was interrupted.
         """
         assert self._program is not None, "start first"
-        common = (self.match, np.int32(start), np.int32(stop), np.bool_(look))
-        self.states, *seen, marks = self._program(common, (self.states, self._keys, self.marks))
+        tiles, (common, of_runs) = self._tiles, self._given
+        common = (*common, np.int32(start), np.int32(stop), np.bool_(look))
+        self.states, *seen, marks = self._program(common, (self.states, self._keys, self.marks), of_runs)
         self.marks = marks if stop > start else self.marks
-        collected = self._tiles.collect((*seen, self.marks))
-        *seen, self.first_bad = jax.tree.map(lambda leaf: leaf[: len(self.seeds)], collected)
+        collected = tiles.collect((*seen, self.marks))
+        for number, part in enumerate(self.parts or (self,)):
+            rows = slice(number * tiles.each, number * tiles.each + len(self.seeds))
+            part.states = self.states  # of which a part tells the names
+            part._see(jax.tree.map(lambda leaf, rows=rows: leaf[rows], collected), look)
+
+    def _see(self, collected: Any, look: bool) -> None:
+        """Take over what a program has told of the seeds asked for."""
+        *seen, self.first_bad = collected
         outcome, self.learning = jax.tree.map(self._of_sound_seeds, tuple(seen))
         self.outcome = outcome if look else self.outcome
 
@@ -145,7 +176,7 @@ class Side:
         if not self.bad.any():
             return ()
         first_bad: np.ndarray = self.first_bad
-        names = [f"states{jax.tree_util.keystr(path)}" for path, _ in _floats(self.states)] + ["reward_per_step"]
+        names = [f"states{jax.tree_util.keystr(path)}" for path, _ in floats(self.states)] + ["reward_per_step"]
         steps = np.where(first_bad < 0, np.iinfo(np.int32).max, first_bad)
         first = {place: int(steps[place].argmin()) for place in np.flatnonzero(self.bad).tolist()}
         return tuple(sorted(Fault(int(steps[at, n]), self.seeds[at], names[n]) for at, n in first.items()))
@@ -188,57 +219,6 @@ class Side:
         return metrics | ({"learning": learning} if learning else {})
 
 
-def advance(
-    match: Match,
-    start: Int[Array, ""],
-    stop: Int[Array, ""],
-    look: Bool[Array, ""],
-    states: PyTree,
-    key: Key[Array, ""],
-    first_bad: Int[Array, " arrays"] | None = None,
-) -> tuple[PyTree, Outcome, PyTree, Int[Array, " arrays"]]:
-    """Steps `start` ... `stop - 1` of one seed; then, with `look`, the outcome of what has been learned.
-
-    Returns the states, the outcome (zeros without `look`), the metrics of the last step (NaN without any), and
-    `first_bad`: for each array of floats in the states, and for the rewards of the outcome, the step that left it not
-    finite, or -1, as it is before the first. From that step on the states stay as they were before it.
-    """
-    # Both are traced once, for their shapes and for what they do, and inlined, so that nothing rounds differently.
-    step, look_at = jax.jit(shaping.step, inline=True), jax.jit(_look, inline=True)
-    bad = jnp.asarray(sound(states, 1)[0]) if first_bad is None else first_bad
-
-    def body(index: Any, carry: Any) -> Any:
-        old, _, bad = carry
-        states, metrics = step(match, old, key, index)
-        finite = jnp.array([jnp.isfinite(leaf).all() for _, leaf in _floats(states)] + [True], bool)
-        bad = jnp.where((bad < 0) & ~finite, index + 1, bad)
-        return jax.tree.map(lambda *both: jnp.where((bad < 0).all(), *both), states, old), metrics, bad
-
-    told = jax.eval_shape(step, match, states, key, start)[1]
-    metrics = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), told)
-    states, metrics, bad = jax.lax.fori_loop(start, stop, body, (states, metrics, bad))
-    look_key = jax.random.fold_in(jax.random.fold_in(key, EVALUATION), stop)
-    unseen = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(look_at, match, states, look_key)
-    )
-    outcome = jax.lax.cond(look, look_at, lambda *_: unseen, match, states, look_key)
-    finite = jnp.isfinite(outcome.reward_per_step).all()
-    last = jnp.where((bad[-1] < 0) & ~finite, stop, bad[-1])
-    return states, outcome, metrics, bad.at[-1].set(last)
-
-
-def _look(match: Match, states: PyTree, key: Key[Array, ""]) -> Outcome:
-    """The outcome of the policies, of as many episodes as there are to evaluate.
-
-    Among shapers, the mean over trials from which nobody learns, each against rivals of its own.
-    """
-    if not any(match.shapers):
-        return shaping.outcome(match.replace(batch=EVALUATION_EPISODES), shaping.policies(match, states), key)
-    keys = jax.random.split(key, max(match.rivals, EVALUATION_TRIALS))
-    seen = jax.vmap(lambda own: shaping.trial_outcome(match, states, own))(keys)
-    return jax.tree.map(lambda leaf: jnp.nanmean(leaf, (0, 1)), seen)
-
-
 def build_sides(run: Run) -> dict[str, Side]:
     """The sides of `run`: "learners", and "baseline" unless it is none or the same. Compiles nothing.
 
@@ -273,20 +253,3 @@ def _build_side(run: Run, env: Environment, flag: str, learners: str) -> Side:
     except ValueError as error:
         raise UserError(f"--{flag} {learners}: {error}") from error
     return Side(names, env, match, range(run.seed, run.seed + run.seeds))
-
-
-def _begin(match: Match, seed: Int[Array, ""]) -> tuple[Any, Key[Array, ""]]:
-    """Initial states of a seed, and its key for training."""
-    key = jax.random.key(seed)
-    return shaping.init(match, key), key
-
-
-def _floats(states: Any) -> list[tuple[Any, Any]]:
-    """Path and array of everything in `states` that could be not finite."""
-    leaves = jax.tree_util.tree_leaves_with_path(states)
-    return [(path, leaf) for path, leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
-
-
-def sound(states: Any, count: int) -> np.ndarray:
-    """The marks of `count` seeds with such `states` as long as everything is finite."""
-    return np.full((count, len(_floats(states)) + 1), -1, np.int32)

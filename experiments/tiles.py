@@ -25,32 +25,41 @@ class Tiles:
     population that are spread over devices change rounding.
 
     Attributes:
-        count: seeds asked for.
+        count: seeds asked for, of each run.
         width: seeds computed side by side; part of what makes numbers repeatable.
         population: candidates of each seed, over which devices that no tile is left for are spread.
+        runs: whose seeds follow each other in the arrays; no tile holds seeds of two.
+        wide: whether all tiles of a device are computed side by side, which may change rounding.
     """
 
     count: int
     width: int
     population: int = 1
+    runs: int = 1
+    wide: bool = False
 
     @classmethod
-    def of(cls, count: int, match: Match | None = None) -> Tiles:
+    def of(cls, count: int, match: Match | None = None, runs: int = 1, wide: bool = False) -> Tiles:
         """For `match`: the width depends on nothing but the backend, and whether shapers make each seed wide enough."""
-        wide = 1 if match and any(match.shapers) else 4
-        width = wide if jax.default_backend() == "cpu" else 16 * wide
-        return cls(count, width, match.population if match else 1)
+        few = 1 if match and any(match.shapers) else 4
+        width = few if jax.default_backend() == "cpu" else 16 * few
+        return cls(count, width, match.population if match else 1, runs, wide)
+
+    @property
+    def each(self) -> int:
+        """Number of a run's seeds up to a multiple of the width, whatever the devices; what checkpoints hold."""
+        return -(-self.count // self.width) * self.width
 
     @property
     def padded(self) -> int:
-        """Number of seeds up to a multiple of the width, whatever the devices; what checkpoints hold."""
-        return -(-self.count // self.width) * self.width
+        """That of all runs."""
+        return self.runs * self.each
 
     @property
     def spread(self) -> int:
         """Number of seeds that arrays on the devices hold: equally many tiles on each device of the mesh."""
         part = self.width * self._grid[0]
-        return -(-self.count // part) * part
+        return -(-self.padded // part) * part
 
     @property
     def mesh(self) -> jax.sharding.Mesh:
@@ -109,25 +118,36 @@ class Tiles:
         return jax.tree.map(np.asarray, tree)
 
     def map(self, function: Callable[..., Any], arguments: int) -> Callable[..., Any]:
-        """Map `function(*common, *of_one_seed)` over seeds.
+        """Map `function(*of_its_run, *common, *of_one_seed)` over seeds.
 
         Returns:
-            A function of `common`, a tuple, and of a tuple of `arguments` PyTrees with leaves `[spread, ...]`.
+            A function of `common`, a tuple; of a tuple of `arguments` PyTrees with leaves `[spread, ...]`; and of a
+            tuple of PyTrees with leaves `[runs, ...]`, none by default.
         """
 
-        def run(common: tuple[Any, ...], seeds: tuple[Any, ...]) -> Any:
+        def run(common: tuple[Any, ...], seeds: tuple[Any, ...], of_runs: tuple[Any, ...]) -> Any:
             assert len(seeds) == arguments
-            width = self.width
+            width, each = self.width, self.each // self.width
             tiles = jax.tree.map(lambda leaf: leaf.reshape(len(leaf) // width, width, *leaf.shape[1:]), seeds)
-            one_tile = jax.vmap(lambda *own: function(*common, *own))
-            results = jax.lax.map(lambda tile: one_tile(*tile), tiles)
+            here = len(jax.tree.leaves(tiles)[0])
+            numbers = jax.lax.axis_index("seeds") * here + np.arange(here, dtype=np.int32)
+
+            def one_tile(number: Any, tile: tuple[Any, ...]) -> Any:
+                own = jax.tree.map(lambda leaf: leaf[number // each % self.runs], of_runs)
+                return jax.vmap(lambda *seed: function(*own, *common, *seed))(*tile)
+
+            if self.wide:
+                results = jax.vmap(one_tile)(numbers, tiles)
+            else:
+                results = jax.lax.map(lambda one: one_tile(*one), (numbers, tiles))
             return jax.tree.map(lambda leaf: leaf.reshape(len(leaf) * width, *leaf.shape[2:]), results)
 
         spec = jax.sharding.PartitionSpec
-        specs = (spec(), (spec("seeds"),) * arguments)
-        return jax.shard_map(
+        specs = (spec(), (spec("seeds"),) * arguments, spec())
+        mapped = jax.shard_map(
             run, mesh=self.mesh, in_specs=specs, out_specs=spec("seeds"), axis_names={"seeds"}, check_vma=False
         )
+        return lambda common, seeds, of_runs=(): mapped(common, seeds, of_runs)
 
     def program(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A program that maps `function(*common, *of_one_seed)` over seeds; compiled when first called.

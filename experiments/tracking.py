@@ -247,6 +247,7 @@ def _start(mode: str, directory: RunDirectory, config: dict[str, Any], mirror: M
             tags=tags or None,
             config=config,
             allow_val_change=True,  # a resumed run may have more steps
+            reinit="create_new",  # beside those of other runs that are trained together
             settings=patience,
             **place,
         )

@@ -112,7 +112,8 @@ def load(directory: str | Path, name: str | None = None, best: bool = False) -> 
 
 def load_run(path: Path, name: str, best: bool = False) -> Trained:
     """What a training run has learned; raises as `load`."""
-    from experiments.sides import build_sides, sound
+    from experiments.advance import sound
+    from experiments.sides import build_sides
 
     run, _ = parse(["--config", str(require_training(path, name))])
     side = build_sides(run)["learners"]

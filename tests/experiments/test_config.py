@@ -2,12 +2,13 @@
 
 import importlib
 import inspect
-import itertools
+import random
 import re
 import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -18,6 +19,10 @@ from envs.registry import Parameter, read_parameters
 from experiments.cli import main
 from experiments.config import Run, UserError, build_environment, build_learners, parse, seat_names, to_flags
 from experiments.flags import Group, parse_flags
+from experiments.forms import as_flags
+from experiments.psro_arguments import psro_arguments
+from experiments.psro_arguments import to_flags as psro_flags
+from experiments.sweep_file import read_sweep
 
 ROOT = Path(__file__).parents[2]
 
@@ -161,14 +166,88 @@ def test_runs_with_a_shaper_have_other_defaults():
     assert resolved("--learners", "checkpoint:naive/naive#0,naive").learners == "checkpoint:naive/naive#0,naive"
 
 
+FORMS = ("args", "args_no_equals", "args_no_boolean_flags", "args_no_hyphens", "args_json", "args_json_file",
+         "args_append_hydra", "args_override_hydra")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def write_command(tmp_path_factory):
+    """What wandb's agent would run: (the command of a sweep, parameter → value) → the words after `run.py`."""
+    wandb_agent = pytest.importorskip("wandb.wandb_agent")
+    folder, started = tmp_path_factory.mktemp("agent"), []
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("WANDB_DIR", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_SWEEP_ID"):
+            patch.setenv(name, str(folder) if name == "WANDB_DIR" else "x")
+        process = SimpleNamespace()
+        patch.setattr(wandb_agent, "AgentProcess", lambda command, **_: started.append(command) or process)
+        agent = wandb_agent.Agent(None, None)
+
+        def write(words, values):
+            agent._sweep_command = list(words)
+            agent._command_run(
+                {"run_id": "x", "program": "run.py", "args": {k: {"value": v} for k, v in values.items()}}
+            )
+            return started[-1][started[-1].index("run.py") + 1 :]
+
+        yield write
+
+
+UNDERSTAND = {
+    "train": lambda args: to_flags(resolved(*args)),
+    "psro": lambda args: psro_flags(psro_arguments(args)),
+}
+
+
+def as_the_server_sends(parameters, flat, prefix=""):
+    """Values of flags as the values of `parameters`, nested ones as mappings."""
+    sent = {}
+    for name, own in parameters.items():
+        flag = prefix if name == "name" and prefix else f"{prefix}.{name}".lstrip(".")
+        below = own.get("parameters")
+        sent[name] = as_the_server_sends(below, flat, flag) if below else flat.get(flag, own.get("value"))
+    return sent
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("path", sorted((ROOT / "configs/sweeps").glob("*.yaml")), ids=lambda path: path.name)
-def test_sweeps_are_accepted_as_the_agent_writes_them(path):
-    """${args} expands to --name=value for every parameter."""
-    parameters = yaml.safe_load(path.read_text())["parameters"]
-    choices = [[f"--{name}={value}" for value in p.get("values", [p.get("value")])] for name, p in parameters.items()]
-    for args in itertools.product(*choices):
-        flags = to_flags(resolved(*args))
-        assert all(str(flags[a[2:].split("=")[0]]) == a.split("=")[1] for a in args)
+def test_sweeps_are_accepted_as_the_agent_writes_them(path, form, write_command):
+    """Written by its own code, booleans, lists and nested parameters among them, for some runs of every sweep."""
+    data, sweep = yaml.safe_load(path.read_text()), read_sweep(str(path))
+    assert sweep.run_cap is not None or sweep.method == "grid"
+    draw = random.Random(0)  # noqa: S311
+    for _ in range(3):
+        values = {name: own.at(own.draw(draw)) for name, own in sweep.parameters.items()}
+        macro = ["--config", "${args_json_file}"] if form == "args_json_file" else ["${" + form + "}"]
+        place, sent = data["command"].index("${args}"), as_the_server_sends(data["parameters"], values)
+        written = write_command([*data["command"][:place], *macro], sent)
+        name, *args = sweep.args(values, "online")
+        if name != "train":
+            assert written.pop(0) == name
+        if form == "args_no_boolean_flags":
+            args = [arg for arg in args if not arg.endswith("=False")]
+            assert any("=" not in arg for arg in written) == any(value is True for value in sent.values())
+        assert UNDERSTAND[name](as_flags(written)) == UNDERSTAND[name](args)
+
+
+@pytest.mark.parametrize(
+    ("args", "flags"),
+    [
+        (["--lola={'terms': 'both', 'x': None}", "--share"], ["--lola.terms=both", "--share"]),
+        (["--lola", "{'terms': 'both'}", "--share=True"], ["--lola.terms=both", "--share=True"]),
+        (["--learners=['lola', 'naive']"], ["--learners=lola,naive"]),
+        (["--env.payoffs", "a=b.json"], ["--env.payoffs", "a=b.json"]),
+        (['{"env": {"name": "ipd2", "discount": 1e-05}}'], ["--env=ipd2", "--env.discount=1e-05"]),
+        (["env=ipd2", "+players=2", "++share=True"], ["--env=ipd2", "--players=2", "--share=True"]),
+        (["--env.payoffs=[draft].json"], ["--env.payoffs=[draft].json"]),
+    ],
+)  # fmt: skip
+def test_other_forms_are_flags(args, flags):
+    assert as_flags(args) == flags
+
+
+def test_a_mapping_that_is_no_json_is_refused():
+    with pytest.raises(UserError, match="is no JSON"):
+        as_flags(["{env: ipd}"])
 
 
 def test_yaml_nested_dotted_and_listed_keys_mean_the_flags(tmp_path):

@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 import experiments.psro as growing
-from experiments import checkpoint, train
+from experiments import checkpoint, train, work
 from experiments.cli import main
 from experiments.config import Training, parse
 from experiments.papers import differentiable
@@ -103,9 +103,9 @@ def go(compiled, monkeypatch):
     """Train in a directory, a step at a time with a checkpoint after each; returns what was done to files."""
     run, sides, start = compiled
     places = {id(side): start[name] for name, side in sides.items()}
-    monkeypatch.setattr(train, "build_sides", lambda _: sides)
+    monkeypatch.setattr(work, "build_sides", lambda _: sides)
     monkeypatch.setattr(Side, "start", lambda side: side.place(*places[id(side)]))
-    monkeypatch.setattr(train, "welfare_curves", lambda path, *_: path.write_bytes(b"a picture"))
+    monkeypatch.setattr(work, "welfare_curves", lambda path, *_: path.write_bytes(b"a picture"))
     monkeypatch.setattr(train, "CHUNK_S", 0.0)
     monkeypatch.setattr(train, "CHECKPOINT_EVERY_S", -1.0)
 

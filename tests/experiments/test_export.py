@@ -23,11 +23,12 @@ import experiments.export as module
 import shaping
 from equilibria.psro import Progress
 from experiments import Grown, Policy, Trained, UserError, checkpoint, cli, psro
+from experiments.advance import sound
 from experiments.config import parse, to_flags
 from experiments.export import program, table
 from experiments.psro_arguments import psro_arguments
 from experiments.run_directory import RunDirectory
-from experiments.sides import build_sides, sound
+from experiments.sides import build_sides
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--env=ipd", "--env.horizon=4", "--seeds=2", "--batch=4", "--baseline=none"]
