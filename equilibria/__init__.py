@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from equilibria.files import load, write
     from equilibria.front import distinct, solve, solve_batch
     from equilibria.game import NormalForm, normal_form
+    from equilibria.properties import price_of_anarchy, welfare
     from equilibria.solution import Solution
     from equilibria.solver import Solver
     from equilibria.solvers.quantal import Fit, fit
@@ -37,9 +38,11 @@ __all__ = [
     "make",
     "names",
     "normal_form",
+    "price_of_anarchy",
     "random_games",
     "solve",
     "solve_batch",
+    "welfare",
     "write",
 ]
 
@@ -178,6 +181,8 @@ _LAZY = {
     "solve_batch": "front",
     "NormalForm": "game",
     "normal_form": "game",
+    "price_of_anarchy": "properties",
+    "welfare": "properties",
     "Solution": "solution",
     "Solver": "solver",
     "Fit": "solvers.quantal",

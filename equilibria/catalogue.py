@@ -1,4 +1,4 @@
-"""Named games, each with its source."""
+"""Named games, each with its source. Imports no JAX."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from equilibria.game import NormalForm, normal_form
 
 __all__ = ["CATALOGUE", "Entry"]
 
@@ -32,10 +30,6 @@ class Entry:
     source: str
     payoffs: Any
     actions: tuple[tuple[str, ...], ...] = ()
-
-    def game(self, name: str = "") -> NormalForm:
-        """The game."""
-        return normal_form(self.payoffs, name=name, actions=self.actions)
 
 
 def _symmetric(table: Any) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,8 @@ class Dynamics(Solver):
     average: Literal["uniform", "linear", "last"] = struct.field(default="uniform", pytree_node=False)
     tolerance: float = 1e-3
     steps: int = struct.field(default=100_000, pytree_node=False)
+
+    how: ClassVar[str] = "learning dynamics"
 
     def begin(self, game: NormalForm, profile: Float[Array, "n A"]) -> Any:
         """The state that plays `profile`."""

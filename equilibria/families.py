@@ -17,18 +17,30 @@ Payoffs = Float[Array, "n ..."]
 
 def _gaussian(key: Key[Array, ""], players: int, actions: int) -> Payoffs:
     """Independent standard normal payoffs."""
-    return jax.random.normal(key, (players, *(actions,) * players))
+    return _normal(key, (players, *(actions,) * players))
+
+
+def _normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Payoffs:
+    """Normal numbers."""
+    return _rounded(jax.random.normal(key, shape))
+
+
+def _rounded(numbers: Payoffs) -> Payoffs:
+    """To so few digits that sums of numbers up to 128 are exact, in whatever order."""
+    unit = 2.0 ** (7 - jnp.finfo(numbers.dtype).nmant)
+    return jnp.round(numbers / unit) * unit
 
 
 def _zero_sum(key: Key[Array, ""], players: int, actions: int) -> Payoffs:
     """Normal payoffs less their mean over players."""
     drawn = _gaussian(key, players, actions)
-    return drawn - drawn.mean(axis=0, keepdims=True)
+    table = _rounded(drawn - drawn.mean(axis=0, keepdims=True))
+    return table.at[0].add(-table.sum(axis=0))  # what rounding the means has left
 
 
 def _identical(key: Key[Array, ""], players: int, actions: int) -> Payoffs:
     """The same normal payoff for everybody."""
-    drawn = jax.random.normal(key, (actions,) * players)
+    drawn = _normal(key, (actions,) * players)
     return jnp.broadcast_to(drawn, (players, *drawn.shape))
 
 
@@ -38,7 +50,7 @@ def _potential(key: Key[Array, ""], players: int, actions: int) -> Payoffs:
     terms = []
     for player, own in enumerate(jax.random.split(dummy, players)):
         shape = tuple(1 if k == player else actions for k in range(players))
-        terms.append(jnp.broadcast_to(jax.random.normal(own, shape), (actions,) * players))
+        terms.append(jnp.broadcast_to(_normal(own, shape), (actions,) * players))
     return _identical(common, players, actions) + jnp.stack(terms)
 
 
@@ -51,7 +63,7 @@ def _covariant(key: Key[Array, ""], players: int, actions: int, correlation: flo
 
 def _symmetric(key: Key[Array, ""], players: int, actions: int) -> Payoffs:
     """Normal payoffs that depend on the own action and on how many of the others take each."""
-    table = jax.random.normal(key, (actions, *(actions,) * (players - 1)))
+    table = _normal(key, (actions, *(actions,) * (players - 1)))
     total, orders = jnp.zeros_like(table), _orders(players - 1)
     for order in orders:
         total = total + table.transpose([0, *(1 + k for k in order)])

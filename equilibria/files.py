@@ -19,7 +19,7 @@ SUFFIXES = (".json", ".npz", ".nfg")
 
 
 def load(source: Any) -> NormalForm:
-    """A game.
+    """A game, its payoffs in double precision, whatever precision JAX has.
 
     Args:
         source: a game as it is; a name of the catalogue; a path of a .json, .npz or .nfg (Gambit) file; payoffs
@@ -34,8 +34,8 @@ def load(source: Any) -> NormalForm:
     if isinstance(source, str | Path):
         from equilibria.catalogue import CATALOGUE
 
-        if str(source) in CATALOGUE:
-            return CATALOGUE[str(source)].game(str(source))
+        if entry := CATALOGUE.get(str(source)):
+            return normal_form(entry.payoffs, name=str(source), actions=entry.actions)
         path = Path(source)
         if path.suffix not in SUFFIXES:
             raise ValueError(
@@ -46,6 +46,8 @@ def load(source: Any) -> NormalForm:
         return _openspiel(source)
     if hasattr(source, "reset") and hasattr(source, "step"):
         return _environment(source)
+    if isinstance(source, tuple | list) and any(isinstance(own, NormalForm | str | Path) for own in source):
+        raise ValueError(f"a list of {len(source)} games: expected one; solve_batch solves many")
     if isinstance(source, tuple | list) and len(source) == 2:
         shapes = [np.shape(own) for own in source]
         if shapes[0] != shapes[1]:
@@ -68,7 +70,7 @@ def _read(path: Path) -> NormalForm:
             raise ValueError(f"unknown key {sorted(unknown)[0]!r}; known: actions, mask, name, payoffs")
         actions = [list(map(str, own)) for own in data.get("actions", ())]
         return normal_form(data["payoffs"], data.get("mask"), str(data.get("name", path.stem)), actions)
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, ArithmeticError) as error:
         raise ValueError(f"game in {str(path)!r}: {type(error).__name__}: {error}") from error
 
 
@@ -123,22 +125,34 @@ def _gambit(text: str) -> NormalForm:
     n = len(players)
     named = bool(strategies) and isinstance(strategies[0], list)
     sizes = [len(own) for own in strategies] if named else [int(own) for own in strategies]
+    if len(sizes) != n or min(sizes, default=0) < 1:
+        raise ValueError(f"{n} players with {sizes} strategies: expected one or more for each")
     if place < len(tokens) and tokens[place].startswith('"'):
         place += 1  # a comment
     outcomes = None
     if place < len(tokens) and tokens[place] == "{":
         outcomes, place = _braced(tokens, place)
-    numbers = [Fraction(own) if "/" in own else float(own) for own in tokens[place:]]
-    cells = int(np.prod(sizes))
-    if outcomes is None:
-        if len(numbers) != cells * n:
-            raise ValueError(f"{len(numbers)} payoffs, expected {cells} x {n}")
-        flat = np.array([float(own) for own in numbers]).reshape(cells, n)
-    else:
-        paid = [[0.0] * n] + [[float(Fraction(own)) for own in one[1:]] for one in outcomes]
-        flat = np.array([paid[int(own)] for own in numbers])
+    flat = _paid(tokens[place:], outcomes, int(np.prod(sizes)), n)
     table = np.stack([flat[:, i].reshape(sizes, order="F") for i in range(n)])
     return normal_form(table, None, title, [[_quoted(a) for a in own] for own in strategies] if named else ())
+
+
+def _paid(tokens: list[str], outcomes: Any, cells: int, n: int) -> np.ndarray:
+    """Payoffs `[cells, n]`: the numbers there are, or those of numbered outcomes, of which 0 pays nothing."""
+    number = lambda own: float(Fraction(own)) if "/" in own else float(own)  # noqa: E731
+    if outcomes is None:
+        if len(tokens) != cells * n:
+            raise ValueError(f"{len(tokens)} payoffs, expected {cells} x {n}")
+        return np.array([number(own) for own in tokens]).reshape(cells, n)
+    if any(len(one) != n + 1 for one in outcomes):
+        raise ValueError(f"outcomes: expected a name and {n} payoffs for each")
+    if len(tokens) != cells:
+        raise ValueError(f"{len(tokens)} numbers of outcomes, expected {cells}")
+    paid, chosen = [[0.0] * n] + [[number(own) for own in one[1:]] for one in outcomes], [int(own) for own in tokens]
+    for own in chosen:
+        if not 0 <= own < len(paid):
+            raise ValueError(f"outcome {own}: expected a number from 0 to {len(paid) - 1}")
+    return np.array(paid)[chosen]
 
 
 def _braced(tokens: list[str], place: int) -> tuple[list[Any], int]:

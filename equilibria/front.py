@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from equilibria import make
+from equilibria import REGISTRY, make
 from equilibria.files import load
 from equilibria.game import NormalForm
 from equilibria.numerics import in_lanes
@@ -18,7 +19,7 @@ from equilibria.properties import is_symmetric
 from equilibria.solution import Solution
 from equilibria.solver import Solver
 
-__all__ = ["distinct", "solve", "solve_batch"]
+__all__ = ["distinct", "label", "solve", "solve_batch"]
 
 APART = 1e-4
 """Profiles that differ by less in every probability are one solution."""
@@ -47,34 +48,37 @@ def solve(
         options: of the solver, such as `risk=0.1`; one number, or a list of one a player.
 
     Returns:
-        A solution with NumPy leaves; with `restarts` or `all` a list of them, of which `share` says how many of the
-        starts led there.
+        A solution with NumPy leaves; with `all` or `restarts` a list of them, with the latter `share` says how many of
+        the random starts led there.
 
     Raises:
         ValueError: what is wrong with the game, the solver's name, its options, or their combination.
     """
     with jax.enable_x64(True):
-        own, label = _built(solver, options)
-        table = _double(load(game))
+        own, described = _built(solver, options)
+        table = _double(_single(game))
         own.check(table)
+        _check_starts(own, str(described["solver"]), restarts, all)
         if symmetric and not is_symmetric(table):
             raise ValueError(
                 "symmetric=True: the payoffs are not symmetric; expected a game that is, or symmetric=False"
             )
-        if restarts < 0:
-            raise ValueError(f"restarts = {restarts}: expected 0 or more")
-        dress = lambda found: jax.tree.map(np.asarray, found).replace(**label)  # noqa: E731
+        dress = lambda found, **more: jax.tree.map(np.asarray, found).replace(**described | more)  # noqa: E731
         if all:
-            found = [dress(one) for one in own.every(_plain(table))]
-            return distinct([one for one in found if not symmetric or _same(one)])
+            found = [dress(one, method=own.means(everything=True)) for one in own.every(_plain(table))]
+            return [one.replace(share=1.0) for one in distinct([one for one in found if not symmetric or _same(one)])]
         if restarts:
             keys = jax.random.split(jax.random.key(0) if key is None else key, restarts)
             found = [dress(one) for one in _many(own, table, keys)]
-            return distinct([one for one in found if not symmetric or _same(one)])
-        single = dress(_one(own, table, key))
+            return distinct([one for one in found if not symmetric or _same(one)], restarts)
+        single, tried = dress(_one(own, table, key)), 0
         if key is None and own.retries and not single.converged:
             again = _many(own, table, jax.random.split(jax.random.key(0), own.retries))
-            single = min([single, *map(dress, again)], key=_worth)
+            by, tried = f"{own.means()} from a random start", own.retries
+            single = min([single, *(dress(one, method=by) for one in again)], key=_worth)
+        if not single.converged:
+            why = own.reason(_plain(table), single)
+            single = single.replace(reason=f"{why}, nor did {tried} random starts" if why and tried else why)
     if symmetric and not _same(single):
         raise ValueError("symmetric=True: the solution found is not symmetric; ask for restarts=K")
     return single
@@ -102,7 +106,7 @@ def solve_batch(
         ValueError: as `solve`, with the number of the game; or shapes differ.
     """
     with jax.enable_x64(True):
-        own, label = _built(solver, options)
+        own, described = _built(solver, options)
         tables = _stacked(games)
         count = len(tables.mask)
         one = lambda k: jax.tree.map(lambda leaf: leaf[k], tables)  # noqa: E731
@@ -115,7 +119,7 @@ def solve_batch(
         keys = None if key is None else jax.random.split(key, count)
         if own.on_host:
             found = [own.solve(_double(one(k)), None if keys is None else keys[k]) for k in range(count)]
-            return jax.tree.map(lambda *leaves: np.stack(leaves), *found).replace(**label)
+            return jax.tree.map(lambda *leaves: np.stack(leaves), *found).replace(**described)
         found = jax.tree.map(np.array, _each(own, tables, keys))
         for attempt in range(own.retries if key is None else 0):
             (failed,) = np.nonzero(~found.converged)
@@ -127,7 +131,7 @@ def solve_batch(
             better = np.asarray(again.converged)
             for old, new in zip(jax.tree.leaves(found), jax.tree.leaves(again), strict=True):
                 old[rows[better]] = np.asarray(new)[better]
-        return found.replace(**label)
+        return found.replace(**described)
 
 
 def _stacked(games: NormalForm | Sequence[Any]) -> NormalForm:
@@ -151,15 +155,61 @@ def _built(solver: str | Solver, options: dict[str, Any]) -> tuple[Solver, dict[
     """The solver, and what its solutions say of it."""
     if not isinstance(solver, str) and options:
         raise ValueError(f"options {sorted(options)}: expected none beside a solver that is built already")
-    label = {"options": tuple(sorted(options.items(), key=lambda item: item[0]))}
     if not isinstance(solver, str):
-        return solver, label | {"solver": type(solver).__name__}
+        return solver, label(solver)
     built = make(solver, **{name: _number(value) for name, value in options.items()})
-    return built, label | {"solver": solver}
+    return built, label(built, solver)
 
 
-def distinct(found: list[Solution]) -> list[Solution]:
-    """One of each kind, those to which most starts led first; converged ones before others."""
+def label(solver: Solver, name: str = "") -> dict[str, Any]:
+    """What the solutions of `solver` say of it: its name, all of its options, by what it solves.
+
+    Args:
+        solver: the solver.
+        name: by which it was made; its options make it again. Without, they are all of its fields.
+    """
+    parts: list[Any] = [solver, *filter(None, [getattr(solver, "measure", None)])]
+    values = {own.name: getattr(part, own.name) for part in parts for own in fields(part) if own.name != "measure"}
+    options = tuple((key, _told(values[key])) for key in sorted(REGISTRY.parameters(name) if name else values))
+    return {"solver": name or type(solver).__name__, "options": options, "method": solver.means()}
+
+
+def _told(value: Any) -> Any:
+    """Numbers of arrays as Python's, those of many in a tuple."""
+    if value is None or isinstance(value, str):
+        return value
+    plain = np.asarray(value).tolist()
+    return tuple(plain) if isinstance(plain, list) else plain
+
+
+def _check_starts(solver: Solver, name: str, restarts: int, everything: bool) -> None:
+    """Raise unless random starts are possible where they are asked for."""
+    if restarts < 0:
+        raise ValueError(f"restarts = {restarts}: expected 0 or more")
+    if restarts and everything:
+        raise ValueError(f"restarts = {restarts} and all=True: expected one of them")
+    if restarts and not solver.starts_anywhere:
+        raise ValueError(f"restarts = {restarts}: {name} always starts the same; expected 0, or another solver")
+
+
+def _single(game: Any) -> NormalForm:
+    """One game.
+
+    Raises:
+        ValueError: it is none, or many.
+    """
+    if isinstance(game, NormalForm) and np.ndim(game.mask) != 2:
+        raise ValueError(f"a batch of {len(game.mask)} games: expected one; solve_batch solves many")
+    return load(game)
+
+
+def distinct(found: list[Solution], starts: int | None = None) -> list[Solution]:
+    """One of each kind, those to which most starts led first; converged ones before others.
+
+    Args:
+        found: solutions.
+        starts: of how many `share` is one; as many as there are solutions, if not given.
+    """
     kinds: list[list[Solution]] = []
     for one in found:
         for kind in kinds:
@@ -170,7 +220,7 @@ def distinct(found: list[Solution]) -> list[Solution]:
             kinds.append([one])
     kinds.sort(key=lambda kind: (not bool(kind[0].converged), -len(kind)))
     best = [min(kind, key=lambda one: float(np.max(one.regret))) for kind in kinds]
-    return [one.replace(share=len(kind) / len(found)) for one, kind in zip(best, kinds, strict=True)]
+    return [one.replace(share=len(kind) / (starts or len(found))) for one, kind in zip(best, kinds, strict=True)]
 
 
 def _worth(one: Solution) -> tuple[bool, float]:

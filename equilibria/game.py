@@ -25,7 +25,8 @@ class NormalForm(struct.PyTreeNode):
     tells which actions there are. Profiles are arrays `[n, A]`, 0 where there is no action; the order of the others, as
     of `outcomes` and `others`, is i + 1, ..., n - 1, 0, ..., i - 1.
 
-    `normal_form` builds one from an array, and checks it.
+    `normal_form` builds one from an array, and checks it. It keeps payoffs in double precision, in NumPy's array; what
+    is computed from them has the precision that JAX has, `dtype`.
 
     Attributes:
         payoffs: `[n, A, ..., A]`, what each player gets for each joint action; 0 where an action does not exist.
@@ -50,13 +51,18 @@ class NormalForm(struct.PyTreeNode):
         return self.mask.shape[-1]
 
     @property
+    def dtype(self) -> Any:
+        """Of what is computed from the payoffs: single precision, or double where JAX has it."""
+        return jnp.result_type(self.payoffs)
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """How many actions each player has; not of a traced game."""
         return tuple(int(size) for size in np.asarray(self.mask).sum(axis=-1))
 
     def uniform(self) -> Float[Array, "n A"]:
         """The profile of uniform play."""
-        mask = self.mask.astype(self.payoffs.dtype)
+        mask = jnp.asarray(self.mask, self.dtype)
         return mask / mask.sum(axis=1, keepdims=True)
 
     def legal(self) -> Bool[Array, ...]:
@@ -101,7 +107,9 @@ class NormalForm(struct.PyTreeNode):
 
         def one(player: Int[Array, ""]) -> Array:
             rest = jnp.roll(profile, -player, axis=0)[1:]
-            return reduce(lambda joint, own: (joint[:, None] * own[None]).ravel(), rest, jnp.ones(1, profile.dtype))
+            return reduce(
+                lambda joint, own: (joint[:, None] * own[None]).ravel(), rest, jnp.ones(1, jnp.result_type(rest))
+            )
 
         return jax.vmap(one)(jnp.arange(self.num_players))
 
@@ -112,6 +120,10 @@ class NormalForm(struct.PyTreeNode):
     def value(self, profile: Float[Array, "n A"]) -> Float[Array, " n"]:
         """Expected payoff of each player."""
         return (profile * self.action_values(profile)).sum(axis=1)
+
+    def welfare(self, profile: Float[Array, "n A"]) -> Float[Array, ""]:
+        """The sum of everybody's expected payoffs."""
+        return self.value(profile).sum()
 
     def variance(self, profile: Float[Array, "n A"]) -> Float[Array, " n"]:
         """Variance over the *others'* play of the payoff expected over the own (arXiv 2205.15434)."""
@@ -190,13 +202,16 @@ def normal_form(
         mask: `[n, max A]`, which of the actions exist; all of them if not given.
         name: of the game.
         actions: names of each player's actions; numbers if not given.
-        dtype: of the game; double precision where JAX has it, if not given.
+        dtype: of JAX's array of the payoffs; if not given NumPy's holds them, in double precision.
 
     Raises:
         ValueError: shapes that do not fit, too large or no numbers; the message says where.
     """
     try:
-        table = np.asarray(payoffs, dtype=np.float64)
+        given = np.asarray(payoffs)
+        if given.dtype.kind == "c":
+            raise TypeError("found complex ones")
+        table = given.astype(np.float64)
     except (ValueError, TypeError) as error:
         raise ValueError(f"payoffs: expected a full [n, A1, ..., An] array of numbers ({error})") from error
     n = table.ndim - 1
@@ -233,4 +248,5 @@ def normal_form(
     if actions and [len(own) for own in actions] != list(table.shape[1:]):
         raise ValueError(f"actions: {[len(own) for own in actions]} names, expected {list(table.shape[1:])}")
     names = tuple(tuple(str(own) for own in names) for names in actions)
-    return NormalForm(jnp.asarray(np.where(legal, padded, 0.0), dtype), jnp.asarray(exists), name, names)
+    cut: Any = np.where(legal, padded, 0.0)
+    return NormalForm(cut if dtype is None else jnp.asarray(cut, dtype), jnp.asarray(exists), name, names)

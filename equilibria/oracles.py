@@ -111,7 +111,7 @@ class BestResponse(Oracle):
             return arena.uniform()
         drawn = jax.random.uniform(key, arena.mask.shape)
         best = jnp.argmax(jnp.where(arena.mask, drawn, -1.0), axis=1)
-        return jax.nn.one_hot(best, arena.num_actions, dtype=arena.payoffs.dtype)
+        return jax.nn.one_hot(best, arena.num_actions, dtype=arena.dtype)
 
     def policies(self, arena: NormalForm, states: Float[Array, "N A"]) -> Float[Array, "N A"]:
         """The strategies."""

@@ -50,7 +50,8 @@ def reactive(env: Environment) -> NormalForm:
         tables = jnp.asarray(logits[..., :-1] - logits[..., -1:])
         profiles = jnp.asarray(np.indices((count,) * n).reshape(n, -1).T)
         rewards = _rewards(double, tables, profiles)
-        return normal_form(np.asarray(rewards).T.reshape(n, *(count,) * n), name=f"reactive {type(env).__name__}")
+        table = np.asarray(rewards).T.reshape(n, *(count,) * n)
+        return normal_form(table, name=f"reactive {type(env).__name__}", dtype=np.float64)
 
 
 @jax.jit

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from equilibria.game import NormalForm
 from equilibria.numerics import centred, project
-from equilibria.risk import Risk
+from equilibria.risk import Neutral, Risk
 
 __all__ = ["Perceived", "perceive"]
 
@@ -92,11 +92,11 @@ class Perceived(struct.PyTreeNode):
         """Everybody's best reply to `profile`, and upper bounds of what is left to gain after it.
 
         By accelerated projected gradients (Beck and Teboulle 2009) with restarts and steps that adapt, for each player
-        alone, from the reply of the own strategy.
+        alone, from the own strategy, or the one next to it that trembles allow.
 
         Args:
             profile: `[n, A]`.
-            tolerance: of the bounds, in units of payoffs.
+            tolerance: of the bounds, in units of payoffs, one number or `[n]`.
             steps: at most.
         """
         return self.respond_to(profile, self.others(profile), tolerance, steps)
@@ -132,17 +132,17 @@ class Perceived(struct.PyTreeNode):
             rate = jnp.where(good, rate * 1.1, rate / 2)
             return own, ahead, momentum, rate, self.ahead(own, slope(own)), step + 1
 
-        one = jnp.ones_like(self.least)
-        start = profile, profile, one, one / self.game.scale(), self.ahead(profile, slope(profile)), 0
-        found = jax.lax.while_loop(lambda c: (c[4].max() > tolerance) & (c[5] < steps), better, start)
+        one, inside = jnp.ones_like(self.least), project(profile, self.mask, self.least)
+        start = inside, inside, one, one / self.game.scale(), self.ahead(inside, slope(inside)), 0
+        found = jax.lax.while_loop(lambda c: (c[4] > tolerance).any() & (c[5] < steps), better, start)
         return found[0], found[4]
 
     def respond_softly(
-        self, profile: Float[Array, "n A"], temperature: Float[Array, ""], steps: int = 100
+        self, profile: Float[Array, "n A"], temperature: Float[Array, ""] | Float[Array, "n 1"], steps: int = 100
     ) -> Float[Array, "n A"]:
         """Everybody's best reply to `profile` when entropy is worth `temperature`, in units of payoffs, a nat.
 
-        By mirror ascent from the own strategy, with steps that keep half of its logits at first and fewer if utilities
+        By mirror ascent from uniform play, with steps that keep half of its logits at first and fewer if utilities
         bend more than that.
         """
         chance = self.others(profile)
@@ -160,8 +160,7 @@ class Perceived(struct.PyTreeNode):
             return after, kept, now, step + 1
 
         one = jnp.ones_like(free)
-        soft = jnp.where(self.mask, jnp.maximum(profile - least, 0.0) + 1e-6, 0.0)
-        start = soft / soft.sum(axis=1, keepdims=True), 0.5 * one, jnp.inf * one, 0
+        start = self.game.uniform(), 0.5 * one, jnp.inf * one, 0
         found = jax.lax.while_loop(lambda c: (c[2].max() > 1e-6) & (c[3] < steps), ascend, start)
         return played(found[0])
 
@@ -191,9 +190,12 @@ def perceive(game: NormalForm, risk: Risk, tremble: Any = 0.0, trembles: str = "
         trembles: as "constraint" every own action has a probability of ε or more; as "mistake" everybody takes the
             others to act at random with a probability of ε.
     """
-    n, dtype = game.num_players, game.payoffs.dtype
+    n, dtype = game.num_players, game.dtype
     each = lambda leaf: jnp.broadcast_to(jnp.asarray(leaf, dtype), (n,))  # noqa: E731
     tremble = each(tremble)
     still = jnp.zeros_like(tremble)
     least, mistake = (tremble, still) if trembles == "constraint" else (still, tremble)
-    return Perceived(game, jax.tree.map(each, risk), game.outcomes(), least, mistake)
+    outcomes = game.outcomes()
+    if isinstance(risk, Neutral):  # to whom only differences matter, of which large payoffs have fewer digits
+        outcomes = outcomes - outcomes.mean(axis=(1, 2), keepdims=True)
+    return Perceived(game, jax.tree.map(each, risk), outcomes, least, mistake)

@@ -37,7 +37,9 @@ class Solution(struct.PyTreeNode):
         share: of random starts that led here; 1 without.
         joint: `[A, ..., A]`, the distribution over joint actions of a correlated solution; else None.
         solver: its name.
-        options: its parameters as (name, value).
+        options: all of its parameters, those left at their defaults too, as (name, value).
+        method: by what it was found.
+        reason: why it has not converged, where more than regret tells; else "".
     """
 
     profile: Float[Array, "... n A"]
@@ -53,13 +55,22 @@ class Solution(struct.PyTreeNode):
     joint: Any = None
     solver: str = struct.field(default="", pytree_node=False)
     options: tuple[tuple[str, Any], ...] = struct.field(default=(), pytree_node=False)
+    method: str = struct.field(default="", pytree_node=False)
+    reason: str = struct.field(default="", pytree_node=False)
+
+    @property
+    def welfare(self) -> Any:
+        """The sum of everybody's expected payoffs."""
+        return self.value.sum(axis=-1)
 
     @property
     def message(self) -> str:
-        """One sentence: whether it converged, after how many steps, to what regret."""
-        regret = float(np.max(np.asarray(self.regret)))
-        verb = "converged" if bool(np.all(np.asarray(self.converged))) else "did NOT converge"
-        steps = int(np.max(np.asarray(self.steps)))
+        """One sentence: whether it converged, by what, or why not, to what regret, after how many steps."""
+        regret, steps = float(np.max(np.asarray(self.regret))), int(np.max(np.asarray(self.steps)))
+        if bool(np.all(np.asarray(self.converged))):
+            verb = f"converged by {self.method}" if self.method else "converged"
+        else:
+            verb = f"did NOT converge ({self.reason})" if self.reason else "did NOT converge"
         return f"{self.solver or 'solver'} {verb}: regret {regret:.2g} after {steps} step{'s' if steps != 1 else ''}"
 
 

@@ -24,7 +24,11 @@ class Solver(struct.PyTreeNode):
     `on_host` are not: they call libraries that run on the processor, in double precision.
     """
 
+    how: ClassVar[str] = ""
+    """By what it solves, in a few words."""
     on_host: ClassVar[bool] = False
+    starts_anywhere: ClassVar[bool] = True
+    """Whether a key makes it start, and perhaps end, elsewhere."""
     players: ClassVar[int | None] = None
     """For how many players it is; None: for any number."""
     checks_payoffs: ClassVar[bool] = False
@@ -53,6 +57,16 @@ class Solver(struct.PyTreeNode):
             raise ValueError(
                 f"{type(self).__name__} is for {self.players} players, and the game has {game.num_players}"
             )
+
+    def means(self, everything: bool = False) -> str:
+        """By what it solves, or finds `everything`, in a few words."""
+        return self.how
+
+    def reason(self, game: NormalForm, found: Solution | None) -> str:
+        """Why `found` has not converged, or nothing was found, as far as more than regret tells; else ""."""
+        steps = 0 if found is None else int(np.max(np.asarray(found.steps)))
+        limit = getattr(self, "steps", None)
+        return f"it took all of its {steps} steps" if limit is not None and steps >= limit else ""
 
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:
         """One solution of `game`; from a random start if there is a `key`, which is consumed."""

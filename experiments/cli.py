@@ -7,7 +7,7 @@ import importlib.metadata
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,7 @@ def _list(args: list[str]) -> int:
     }
     for title, registry in kinds.items():
         _print_registry(title, registry)
+    _print_names("games (solve --game)", {name: own.about for name, own in equilibria.CATALOGUE.items()})
     return 0
 
 
@@ -105,13 +106,18 @@ def _written(args: Sequence[str]) -> str:
 
 
 def _print_registry(title: str, registry: Registry) -> None:
+    described = {name: registry.describe(name) for name in registry.names()}
+    _print_names(title, {name: f"{line}\n[dim]{source}[/dim]" for name, (line, source) in described.items()})
+
+
+def _print_names(title: str, lines: Mapping[str, str]) -> None:
+    """Each name with what is said of it."""
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="bold")
-    for name in registry.names():
-        line, source = registry.describe(name)
-        table.add_row(name, f"{line}\n[dim]{source}[/dim]")
+    for name, line in lines.items():
+        table.add_row(name, line)
     console = Console(highlight=False)
     console.print(table)
     console.print()

@@ -19,13 +19,15 @@ from rich.table import Table
 import envs
 import equilibria
 from equilibria import NormalForm, Solution
+from equilibria.front import label
 from equilibria.numerics import in_lanes
 from equilibria.properties import risk_dominant
 from equilibria.solvers.pure import pure_equilibria
 from experiments.config import UserError
-from experiments.run_directory import finite
+from experiments.run_directory import finite, new_directory
 from experiments.solve_arguments import Solving
-from experiments.solve_pictures import draw_frontier, draw_game
+from experiments.solve_pictures import check_drawable, draw_frontier, draw_game
+from experiments.tables import print_table
 
 __all__ = ["sentence", "solve", "swept"]
 
@@ -51,6 +53,8 @@ def solve(asked: Solving, command: str, console: Console) -> int:
 def _solve(asked: Solving, console: Console) -> int:
     try:
         game = _game(asked)
+        if asked.plot:
+            check_drawable(game)
         if asked.sweep:
             return _sweep(asked, game, console)
         found = [(name, own) for name, options in asked.solvers for own in _solutions(asked, game, name, options)]
@@ -62,17 +66,24 @@ def _solve(asked: Solving, console: Console) -> int:
         print(json.dumps(finite(told if many else told[0])))  # noqa: T201  the result itself
     else:
         if found:
-            console.print(_table(asked.title, game, [own for _, own in found]))
+            print_table(console, _table(asked, game, [own for _, own in found]))
         for _, own in found:
-            console.print(sentence(game, own))
+            console.print(sentence(game, own, asked.restarts))
         if not found:
-            console.print("no solution")
+            console.print(_nothing(asked, game))
     if asked.plot:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        path = asked.out / "game.png"
-        draw_game(path, asked.title, game, found, next(options for _, options in asked.solvers))
+        path = new_directory(asked.out, f"solve-{asked.title}") / "game.png"
+        draw_game(path, asked.title, game, found, dict(asked.solvers))
         _say(asked, console, f"picture: {path}")
     return 0 if found and all(bool(own.converged) for _, own in found) else 1
+
+
+def _nothing(asked: Solving, game: NormalForm) -> str:
+    """That there is no solution, and why."""
+    reasons = [equilibria.make(name, **options).reason(game, None) for name, options in asked.solvers]
+    if asked.symmetric and not any(reasons):
+        reasons = ["none found is symmetric"]
+    return ": ".join(["no solution", *filter(None, dict.fromkeys(reasons))])
 
 
 def _say(asked: Solving, console: Console, text: str) -> None:
@@ -105,15 +116,17 @@ def _as_json(asked: Solving, found: Solution) -> dict[str, Any]:
     told = {
         "game": asked.title,
         "solver": found.solver,
-        "options": {name: np.asarray(value).tolist() for name, value in found.options},
+        "options": {name: list(own) if isinstance(own, tuple) else own for name, own in found.options},
+        "method": found.method,
         "profile": found.profile.tolist(),
         "value": found.value.tolist(),
+        "welfare": float(found.welfare),
         "variance": found.variance.tolist(),
         "cvar": found.cvar.tolist(),
         "worst": found.worst.tolist(),
         "regret": found.regret.tolist(),
         "payoff_regret": found.payoff_regret.tolist(),
-        "share": float(found.share),
+        "share_of_starts": float(found.share) if asked.restarts else None,
         "converged": bool(found.converged),
         "steps": int(found.steps),
         "message": found.message,
@@ -129,12 +142,13 @@ def _labels(game: NormalForm) -> list[list[str]]:
     ]
 
 
-def _table(title: str, game: NormalForm, found: Sequence[Solution]) -> Table:
+def _table(asked: Solving, game: NormalForm, found: Sequence[Solution]) -> Table:
     """One row a solution and player."""
-    several = len({own.solver for own in found}) > 1
-    options = "" if several else ", ".join(f"{name} {np.asarray(value).tolist()}" for name, value in found[0].options)
-    solver = "" if several else f": {found[0].solver}{f' ({options})' if options else ''}"
-    table = Table(title=title + solver, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    several = len(asked.solvers) > 1
+    name, options = asked.solvers[0]
+    given = ", ".join(f"{key} {np.asarray(value).tolist()}" for key, value in options.items())
+    solver = "" if several else f": {name}{f' ({given})' if given else ''}"
+    table = Table(title=asked.title + solver, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     left = ("solver", "player", "plays")
     for name in (*left[not several :], "value", "std", "CVaR", "worst", "regret", "(payoff)"):
         table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
@@ -160,11 +174,11 @@ def _short(number: float, scale: float) -> str:
     return f"{0.0 if abs(number) < 1e-7 * scale else number:.4g}"
 
 
-def sentence(game: NormalForm, found: Solution) -> str:
-    """What kind of solution it is, in words."""
+def sentence(game: NormalForm, found: Solution, starts: int = 0) -> str:
+    """What kind of solution it is, and to how many of the random starts it was the end, in words."""
     text = found.message + "."
-    if float(found.share) < 1:
-        text += f" {100 * float(found.share):.0f} % of the starts led here."
+    if starts:
+        text += f" {round(float(found.share) * starts)} of {starts} random starts led here."
     if found.joint is not None:
         return text
     likely = found.profile.argmax(axis=1)
@@ -204,8 +218,10 @@ def swept(game: NormalForm, name: str, options: dict[str, Any], key: str, values
         found = jax.jit(partial(in_lanes, solve_at))(jnp.asarray(values, jnp.float64))
         return [
             jax.tree.map(lambda leaf, k=k: np.asarray(leaf[k]), found).replace(
-                solver=name, options=tuple(sorted(own.items()))
+                **label(equilibria.make(name, **own), name)
             )
+            if found.converged[k]
+            else equilibria.solve(table, name, **own)  # which tries more
             for k, own in enumerate(each)
         ]
 
@@ -217,14 +233,14 @@ def _sweep(asked: Solving, game: NormalForm, console: Console) -> int:
     options = {option: value for option, value in options.items() if option != key}
     values = np.linspace(low, high, points)
     found = swept(game, name, options, key, values)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    _write_csv(asked.out / "frontier.csv", game, key, values, found)
-    draw_frontier(asked.out / "frontier.png", f"{asked.title}: {name}", _labels(game), key, values, found)
+    out = new_directory(asked.out, f"solve-{asked.title}")
+    _write_csv(out / "frontier.csv", game, key, values, found)
+    draw_frontier(out / "frontier.png", f"{asked.title}: {name}", _labels(game), key, values, found)
     failed = sum(not bool(own.converged) for own in found)
     if asked.json:
         print(json.dumps(finite([_as_json(asked, own) for own in found])))  # noqa: T201  the result itself
     _say(asked, console, f"{points} solutions of {asked.title}, {failed} not converged")
-    _say(asked, console, f"frontier: {asked.out / 'frontier.csv'}, {asked.out / 'frontier.png'}")
+    _say(asked, console, f"frontier: {out / 'frontier.csv'}, {out / 'frontier.png'}")
     return 1 if failed else 0
 
 

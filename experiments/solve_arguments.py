@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,10 @@ OWN = (
     Parameter("symmetric", "bool", False, "promise a symmetric game, which is checked, for symmetric solutions only."),
     Parameter("json", "bool", False, "print one JSON object instead, or a list of them."),
     Parameter("plot", "bool", False, "draw best replies (two players, two actions) or play on the simplex (three)."),
-    Parameter("out", "str | None", None, "directory for files; runs/solve-GAME if not given."),
-    Parameter("seed", "int", 0, "of random starts."),
+    Parameter(
+        "out", "str | None", None, "new directory for the files of --plot or --sweep; else runs/solve-GAME-NUMBER."
+    ),
+    Parameter("seed", "int", 0, "of the random starts of --restarts."),
 )
 
 
@@ -58,7 +60,7 @@ class Solving:
         symmetric: whether the game is promised to be.
         json: whether to print JSON.
         plot: whether to draw.
-        out: directory for files.
+        out: new directory for files; None for the first that is free.
         seed: of random starts.
     """
 
@@ -72,7 +74,7 @@ class Solving:
     symmetric: bool
     json: bool
     plot: bool
-    out: Path
+    out: str | None
     seed: int
 
     @property
@@ -106,10 +108,22 @@ def solve_arguments(args: Sequence[str]) -> Solving:
         raise UserError("--players: is for --env; games and files say how many there are")
     if values["restarts"] < 0:
         raise UserError(f"--restarts {values['restarts']}: expected 0 or more")
+    if values["restarts"] and values["all"]:
+        raise UserError("--restarts and --all: expected one of them")
+    if values["sweep"]:
+        for key in ("restarts", "all", "symmetric", "plot"):
+            if values[key]:
+                raise UserError(
+                    f"--{key} and --sweep: expected one of them; a sweep takes one solution a point, and draws"
+                )
+    if values["out"] is not None:
+        if not values["sweep"] and not values["plot"]:
+            raise UserError(f"--out {values['out']}: expected --plot or --sweep, which write files")
+        _check_new(Path(values["out"]))
     chosen = {key: _plain(values[key]) for key in given if key in options}
     known = {name: set(equilibria.REGISTRY.parameters(name)) for name in names}
     solvers = tuple((name, {key: own for key, own in chosen.items() if key in known[name]}) for name in names)
-    asked = Solving(
+    return Solving(
         game=values["game"] or values["payoffs"],
         env=values["env"],
         players=values["players"],
@@ -120,10 +134,18 @@ def solve_arguments(args: Sequence[str]) -> Solving:
         symmetric=values["symmetric"],
         json=values["json"],
         plot=values["plot"],
-        out=Path("."),
+        out=values["out"],
         seed=values["seed"],
     )
-    return replace(asked, out=Path(values["out"] or f"runs/solve-{asked.title}"))
+
+
+def _check_new(path: Path) -> None:
+    """Raise unless `path` can become a new directory."""
+    for own in (path, *path.parents):
+        if own.exists() and not own.is_dir():
+            raise UserError(f"--out {path}: {own} is a file; expected a new directory")
+    if path.is_dir() and any(path.iterdir()):
+        raise UserError(f"--out {path}: is not empty; expected a new directory")
 
 
 def _solvers(args: Sequence[str]) -> list[str]:

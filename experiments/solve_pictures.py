@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,16 @@ import equilibria
 from equilibria import NormalForm, Solution
 from equilibria.responses import perceive
 from equilibria.risk import Neutral
+from equilibria.solvers.quantal import LogitQuantal, RiskAverseQuantal
+from equilibria.solvers.risk_averse import RiskAverse
 from experiments.config import UserError
 
-__all__ = ["draw_frontier", "draw_game"]
+__all__ = ["check_drawable", "draw_frontier", "draw_game"]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe-Ito
 GRID = 401
+AHEAD = 40
+"""Steps after which a trajectory has its arrow."""
 
 
 def draw_frontier(
@@ -68,65 +72,111 @@ def draw_frontier(
     figure.savefig(path, dpi=150)
 
 
+def check_drawable(game: NormalForm) -> None:
+    """Raise unless `draw_game` can draw a game of this size.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if not np.asarray(game.mask).all() or (game.sizes != (2, 2) and game.num_actions != 3):
+        sizes = " x ".join(map(str, game.sizes))
+        raise UserError(f"--plot: the game has {sizes} actions; expected 2 x 2, or three for everybody")
+
+
 def draw_game(
-    path: Path, title: str, game: NormalForm, found: Sequence[tuple[str, Solution]], options: dict[str, Any]
+    path: Path,
+    title: str,
+    game: NormalForm,
+    found: Sequence[tuple[str, Solution]],
+    solvers: Mapping[str, dict[str, Any]],
 ) -> None:
-    """Best replies of a game of two players with two actions, or play on the simplex with three.
+    """Replies in a game of two players with two actions, or play on the simplex with three.
 
     Args:
         path: of the PNG.
         title: of the figure.
         game: the game.
         found: (name of the solver, solution).
-        options: of the first solver; best replies are in its utility.
+        solvers: names and options of all solvers; replies are those of each in its own utility.
 
     Raises:
         UserError: the game is of another size.
     """
-    if game.sizes == (2, 2):
-        _replies(path, title, game, found, options)
-    elif game.num_actions == 3 and set(game.sizes) == {3}:
-        _simplex(path, title, game, found)
-    else:
-        raise UserError(
-            f"--plot: the game has {' x '.join(map(str, game.sizes))} actions; expected 2 x 2, or three for everybody"
-        )
+    check_drawable(game)
+    draw = _replies if game.sizes == (2, 2) else _simplex
+    draw(path, title, game, found, solvers)
 
 
-def _replies(path: Path, title: str, game: NormalForm, found: Any, options: dict[str, Any]) -> None:
+def _replies(path: Path, title: str, game: NormalForm, found: Any, solvers: Mapping[str, dict[str, Any]]) -> None:
     from matplotlib.figure import Figure
 
-    solver = equilibria.make(found[0][0], **options) if found else None
-    measure = getattr(solver, "measure", Neutral())
-    tremble, trembles = getattr(solver, "tremble", 0.0), getattr(solver, "trembles", "constraint")
-    shares = np.linspace(0.0, 1.0, GRID)
-    with jax.enable_x64(True):
-        table = equilibria.normal_form(np.asarray(game.payoffs, np.float64))
-        seen = perceive(table, measure, np.asarray(tremble, float), trembles)
-        both = np.stack([np.stack([shares, 1 - shares], axis=1)] * 2, axis=1)
-        respond = jax.jit(jax.vmap(lambda own: seen.respond(own, 1e-6 * table.scale(), 400)[0]))
-        replies = np.asarray(respond(jnp.asarray(both)))
+    shares, drawn = np.linspace(0.0, 1.0, GRID), {}
+    for name, options in solvers.items():  # one curve where several solvers have the same
+        replies = _curves(game, equilibria.make(name, **options), shares)
+        same = next((own for own, other in drawn.items() if np.abs(other - replies).max() < 1e-6), ())
+        drawn.pop(same, None)
+        drawn[*same, name] = replies
     names = game.actions or (("0", "1"),) * 2
     figure = Figure(figsize=(5.5, 5.5), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(replies[:, 0, 0], shares, color=COLOURS[0], linewidth=2, label="best reply of player 0")
-    axes.plot(shares, replies[:, 1, 0], color=COLOURS[1], linewidth=2, linestyle="--", label="best reply of player 1")
-    for place, (name, own) in enumerate(found):
-        axes.scatter(*own.profile[:, 0], s=90, facecolor="none", edgecolor="black", zorder=4)
-        axes.annotate(name if place < 6 else "", own.profile[:, 0], xytext=(7, 7), textcoords="offset points")
+    for place, (own, replies) in enumerate(drawn.items()):
+        told = f"{', '.join(own)}: " if len(solvers) > 1 else ""
+        colours = [COLOURS[place % len(COLOURS)]] * 2 if len(drawn) > 1 else COLOURS
+        axes.plot(replies[:, 0, 0], shares, color=colours[0], linewidth=2, label=f"{told}reply of player 0")
+        axes.plot(shares, replies[:, 1, 0], color=colours[1], linewidth=2, linestyle="--",
+                  label=f"{told}reply of player 1")  # fmt: skip
+    _mark(axes, [(name, own.profile[:, 0]) for name, own in found])
     axes.set_xlabel(f"player 0: probability of {names[0][0]}")
     axes.set_ylabel(f"player 1: probability of {names[1][0]}")
     axes.set_xlim(-0.04, 1.04)
     axes.set_ylim(-0.04, 1.04)
     axes.set_aspect("equal")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), frameon=False, ncols=min(len(drawn), 2))
     axes.set_title(title, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
 
 
-def _simplex(path: Path, title: str, game: NormalForm, found: Any, starts: int = 12, steps: int = 4000) -> None:
-    """Replicator dynamics from random starts, and the solutions, a triangle a player."""
+def _curves(game: NormalForm, solver: Any, shares: np.ndarray) -> np.ndarray:
+    """What each player replies `[K, n, A]`, in the solver's utility, where everybody plays the first action so often.
+
+    Logit responses of quantal solvers, but for a logarithmic barrier, without which best replies are drawn.
+    """
+    measure, tremble, trembles, temperature = getattr(solver, "measure", Neutral()), 0.0, "constraint", 0.0
+    if isinstance(solver, RiskAverse):
+        tremble, trembles = solver.tremble, solver.trembles
+    elif isinstance(solver, LogitQuantal):
+        temperature = 1.0 / np.maximum(np.asarray(solver.precision, float), 1e-9)
+    elif isinstance(solver, RiskAverseQuantal) and solver.barrier == "entropy":
+        temperature = np.asarray(solver.temperature, float)
+    with jax.enable_x64(True):
+        table = equilibria.normal_form(np.asarray(game.payoffs, np.float64))
+        seen = perceive(table, measure, np.asarray(tremble, float), trembles)
+        both = np.stack([np.stack([shares, 1 - shares], axis=1)] * 2, axis=1)
+        warmth = jnp.broadcast_to(jnp.asarray(temperature), (2,))[:, None]
+        reply = lambda own: (  # noqa: E731
+            seen.respond_softly(own, warmth) if np.any(temperature) else seen.respond(own, 1e-6 * table.scale(), 400)[0]
+        )
+        return np.asarray(jax.jit(jax.vmap(reply))(jnp.asarray(both)))
+
+
+def _mark(axes: Any, points: Sequence[tuple[str, np.ndarray]]) -> None:
+    """Circles, each with the names of all solvers that are there."""
+    there: dict[tuple[float, ...], list[tuple[str, np.ndarray]]] = {}
+    for name, point in points:
+        there.setdefault(tuple(np.round(point, 2)), []).append((name, point))
+    for place, own in enumerate(there.values()):
+        names, (x, y) = dict.fromkeys(name for name, _ in own), own[0][1]
+        left = x > 0.6  # so that names stay inside, and those of neighbours apart
+        axes.scatter(x, y, s=90, facecolor="none", edgecolor="black", zorder=4)
+        axes.annotate(", ".join(names), (x, y), xytext=(-7 if left else 7, -15 if place % 2 else 7), zorder=5,
+                      textcoords="offset points", horizontalalignment="right" if left else "left")  # fmt: skip
+
+
+def _simplex(
+    path: Path, title: str, game: NormalForm, found: Any, solvers: Any, starts: int = 6, steps: int = 800
+) -> None:
+    """Replicator dynamics from a few random starts, and the solutions, a triangle a player."""
     from matplotlib.figure import Figure
 
     with jax.enable_x64(True):
@@ -140,19 +190,18 @@ def _simplex(path: Path, title: str, game: NormalForm, found: Any, starts: int =
             move = lambda own, _: ((after := rule.move(table, own, jnp.zeros(()))), after)  # noqa: E731
             return jax.lax.scan(move, profile, None, steps)[1]
 
-        paths = np.asarray(jax.jit(jax.vmap(run))(first))[:, ::10]
+        paths = np.asarray(jax.jit(jax.vmap(run))(first))
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 3**0.5 / 2]])
     figure = Figure(figsize=(4.6 * game.num_players, 4.6), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, game.num_players))
     for player, axes in enumerate(panels):
+        colour = COLOURS[player % len(COLOURS)]
         axes.plot(*np.vstack([corners, corners[:1]]).T, color="black", linewidth=0.8)
         for own in paths[:, :, player] @ corners:
-            axes.plot(*own.T, color=COLOURS[player % len(COLOURS)], linewidth=0.8, alpha=0.7)
-            axes.scatter(*own[0], s=8, color=COLOURS[player % len(COLOURS)])
-        for name, own in found:
-            point = own.profile[player] @ corners
-            axes.scatter(*point, s=90, facecolor="none", edgecolor="black", zorder=4)
-            axes.annotate(name, point, xytext=(7, 7), textcoords="offset points")
+            axes.plot(*own.T, color=colour, linewidth=0.9, alpha=0.6)
+            axes.scatter(*own[0], s=14, color=colour)
+            axes.annotate("", own[AHEAD + 5], own[AHEAD], arrowprops={"arrowstyle": "->", "color": colour})
+        _mark(axes, [(name, own.profile[player] @ corners) for name, own in found])
         for place, corner in enumerate(corners):
             label = game.actions[player][place] if game.actions else str(place)
             axes.annotate(label, corner, xytext=(0, -14 if place < 2 else 6), textcoords="offset points", ha="center")

@@ -42,6 +42,8 @@ class AlphaRank(Solver):
     noise: float = 1e-10
     tolerance: float = 1e-9
 
+    how: ClassVar[str] = "elimination of states"
+    starts_anywhere: ClassVar[bool] = False
     on_host: ClassVar[bool] = True
 
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:
@@ -51,7 +53,7 @@ class AlphaRank(Solver):
         joint = np.zeros(legal.shape)
         joint[legal] = found = _stationary(np.asarray(chain.todense()))
         error = float(np.abs(found @ chain - found).max())
-        table = jnp.asarray(joint.reshape(game.payoffs.shape[1:]), game.payoffs.dtype)
+        table = jnp.asarray(joint.reshape(game.payoffs.shape[1:]), game.dtype)
         solution = certified(game, game.marginals(table), jnp.maximum(game.coarse_regret(table), 0.0), 1.0, 1, table)
         return solution.replace(converged=jnp.asarray(error <= self.tolerance))
 

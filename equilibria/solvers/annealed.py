@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -45,9 +45,11 @@ class Annealed(Solver):
     steps: int = struct.field(default=200, pytree_node=False)
     tolerance: float = 1e-6
 
+    how: ClassVar[str] = "annealed descent, then Newton's method"
+
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:
         """From uniform play, or from random logits; consumes `key`."""
-        mask, dtype = game.mask, game.payoffs.dtype
+        mask, dtype = game.mask, game.dtype
         unit = game.replace(payoffs=game.payoffs / game.scale())
         seen = perceive(unit, Neutral())
         logits = jnp.zeros(mask.shape, dtype) if key is None else jax.random.normal(key, mask.shape, dtype)

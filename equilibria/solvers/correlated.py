@@ -39,7 +39,12 @@ class Correlated(Solver):
     )
     tolerance: float = 1e-6
 
+    starts_anywhere: ClassVar[bool] = False
     on_host: ClassVar[bool] = True
+
+    def means(self, everything: bool = False) -> str:
+        """By a linear program, or by the dual of another convex one."""
+        return "L-BFGS-B on the dual" if self.objective in ("entropy", "gini") else "a linear program (HiGHS)"
 
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:
         """The chosen equilibrium; `key` is not used."""
@@ -52,7 +57,7 @@ class Correlated(Solver):
             found = _linear(gains, payoffs, self.objective)
         joint = np.zeros(legal.shape)
         joint[legal] = np.maximum(found, 0.0) / np.maximum(found, 0.0).sum()
-        table = jnp.asarray(joint.reshape(game.payoffs.shape[1:]), game.payoffs.dtype)
+        table = jnp.asarray(joint.reshape(game.payoffs.shape[1:]), game.dtype)
         regret = game.coarse_regret(table) if self.coarse else game.correlated_regret(table)
         return certified(game, game.marginals(table), jnp.maximum(regret, 0.0), self.tolerance, 1, table)
 

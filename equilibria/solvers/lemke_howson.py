@@ -34,6 +34,7 @@ class LemkeHowson(Solver):
     tolerance: float = 1e-8
     steps: int = struct.field(default=10_000, pytree_node=False)
 
+    how: ClassVar[str] = "complementary pivots"
     players: ClassVar[int | None] = 2
 
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,7 @@ __all__ = ["Pure", "pure_equilibria"]
 
 def pure_equilibria(game: NormalForm) -> Bool[Array, ...]:
     """Which joint actions `[A, ..., A]` are Nash equilibria, up to rounding."""
-    slack = 16 * jnp.finfo(game.payoffs.dtype).eps * game.scale()
+    slack = 16 * jnp.finfo(game.dtype).eps * game.scale()
     found = game.legal()
     for player in range(game.num_players):
         own = jnp.where(game.legal(), game.payoffs[player], -jnp.inf)
@@ -32,6 +34,13 @@ class Pure(Solver):
     """
 
     tolerance: float = 1e-9
+
+    how: ClassVar[str] = "enumeration of joint actions"
+    starts_anywhere: ClassVar[bool] = False
+
+    def reason(self, game: NormalForm, found: Solution | None) -> str:
+        """That there is none."""
+        return "" if np.asarray(pure_equilibria(game)).any() else "no pure equilibrium exists"
 
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:
         """The pure equilibrium of most welfare, or the joint action of least largest regret; `key` is not used."""
@@ -54,5 +63,5 @@ class Pure(Solver):
     def _at(self, game: NormalForm, place: Array) -> Solution:
         size, n = game.num_actions, game.num_players
         actions = (place // size ** jnp.arange(n - 1, -1, -1)) % size
-        profile = jax.nn.one_hot(actions, size, dtype=game.payoffs.dtype)
+        profile = jax.nn.one_hot(actions, size, dtype=game.dtype)
         return certified(game, profile, game.regret(profile), self.tolerance, 1)

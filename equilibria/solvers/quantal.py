@@ -11,6 +11,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Key
 
+from equilibria.files import load
 from equilibria.game import NormalForm
 from equilibria.path import Barrier, follow, link, start
 from equilibria.responses import Perceived, perceive
@@ -38,6 +39,8 @@ class LogitQuantal(Solver):
     tolerance: float = 1e-8
     steps: int = struct.field(default=2000, pytree_node=False)
 
+    how: ClassVar[str] = "the logit path"
+    starts_anywhere: ClassVar[bool] = False
     ranges: ClassVar[dict[str, tuple[float, float]]] = Solver.ranges | {"precision": (0.0, math.inf)}
 
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:
@@ -64,11 +67,13 @@ class RiskAverseQuantal(Solver):
     tolerance: float = 1e-8
     steps: int = struct.field(default=2000, pytree_node=False)
 
+    how: ClassVar[str] = "the path from uniform play"
+    starts_anywhere: ClassVar[bool] = False
     ranges: ClassVar[dict[str, tuple[float, float]]] = Solver.ranges | {"temperature": (1e-30, math.inf)}
 
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:
         """The equilibrium to which the path from uniform play leads as ε falls; `key` is not used."""
-        rate = 1.0 / jnp.asarray(self.temperature, game.payoffs.dtype)
+        rate = 1.0 / jnp.asarray(self.temperature, game.dtype)
         return _respond(perceive(game, self.measure), rate, self.barrier, self.tolerance, self.steps)
 
 
@@ -104,11 +109,11 @@ class Fit(NamedTuple):
     log_likelihood: float
 
 
-def fit(game: NormalForm, observed: Any, highest: float = 1e3, points: int = 200) -> Fit:
-    """The logit equilibrium under which `observed` play is most likely.
+def fit(game: Any, observed: Any, highest: float = 1e3, points: int = 200) -> Fit:
+    """The logit equilibrium under which `observed` play is most likely, in double precision.
 
     Args:
-        game: the game.
+        game: as `load` takes it.
         observed: `[n, A]`, how often each action was played.
         highest: λ at most, in units of 1 over the largest difference of payoffs.
         points: of the path that are compared, before the best one is refined.
@@ -116,6 +121,11 @@ def fit(game: NormalForm, observed: Any, highest: float = 1e3, points: int = 200
     Raises:
         ValueError: `observed` has another shape, or counts below 0.
     """
+    with jax.enable_x64(True):
+        return _fit(load(game), observed, highest, points)
+
+
+def _fit(game: NormalForm, observed: Any, highest: float, points: int) -> Fit:
     from scipy.optimize import minimize_scalar
 
     counts = np.asarray(observed, float)
@@ -129,12 +139,12 @@ def fit(game: NormalForm, observed: Any, highest: float = 1e3, points: int = 200
         return LogitQuantal(precision).solve(game).profile
 
     def likelihood(precision: Any) -> np.ndarray:
-        play = np.asarray(profiles(jnp.atleast_1d(jnp.asarray(precision, game.payoffs.dtype))))
+        play = np.asarray(profiles(jnp.atleast_1d(jnp.asarray(precision, game.dtype))))
         return (np.where(counts > 0, counts, 0.0) * np.log(np.where(counts > 0, play, 1.0))).sum(axis=(1, 2))
 
     grid = np.concatenate([[0.0], np.geomspace(1e-3, highest, points)]) / scale
     place = int(np.argmax(likelihood(grid)))
     bounds = grid[max(place - 1, 0)], grid[min(place + 1, len(grid) - 1)]
     best = minimize_scalar(lambda own: -likelihood(own)[0], bounds=bounds, method="bounded", options={"xatol": 1e-9})
-    precision = jnp.asarray(best.x, game.payoffs.dtype)
+    precision = jnp.asarray(best.x, game.dtype)
     return Fit(float(best.x), np.asarray(LogitQuantal(precision).solve(game).profile), float(-best.fun))

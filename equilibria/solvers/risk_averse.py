@@ -65,6 +65,18 @@ class RiskAverse(Solver):
         require_numbers("temperature", self.temperature, 0.0, 1e6, 0)
         require_numbers("tremble", self.tremble, 0.0, most, game.num_players)
 
+    def means(self, everything: bool = False) -> str:
+        """By its method, or by that of `every`."""
+        if everything:
+            return "bisection from a grid"
+        return "the logit path, then Newton's method" if self.method == "path" else "fictitious play"
+
+    def reason(self, game: NormalForm, found: Solution | None) -> str:
+        """That there need not be any, or that the path led nowhere."""
+        if getattr(self.measure, "variance", "others") == "total":
+            return "with variance = 'total' there need not be any"
+        return super().reason(game, found) or ("the path led to none" if found and self.method == "path" else "")
+
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:
         """One equilibrium: that to which the path from uniform play leads, or from a random start."""
         seen = perceive(game, self.measure, self.tremble, self.trembles)
@@ -73,7 +85,7 @@ class RiskAverse(Solver):
             drawn = jax.random.exponential(key, prior.shape, prior.dtype) ** 3 + 1e-6
             prior = jnp.where(game.mask, drawn, 0.0)
             prior = prior / prior.sum(axis=1, keepdims=True)
-        tolerance = jnp.asarray(self.tolerance, prior.dtype) * game.scale()
+        tolerance = jnp.asarray(self.tolerance, prior.dtype) * game.scales()
         if self.method == "path":
             profile, bound, steps = _along(seen, prior, tolerance, self.steps)
         else:
@@ -92,7 +104,7 @@ class RiskAverse(Solver):
         if game.sizes != (2, 2):
             raise ValueError(f"all=True of a game with {game.sizes} actions: expected (2, 2), or restarts=K instead")
         seen = perceive(game, self.measure, self.tremble, self.trembles)
-        tolerance = self.tolerance * game.scale()
+        tolerance = self.tolerance * game.scales().min()
         profiles, bounds = jax.jit(_squares)(seen, jnp.asarray(tolerance))
         kept = [k for k, bound in enumerate(np.asarray(bounds)) if bound <= tolerance]
         return [certified(game, profiles[k], jnp.full(2, bounds[k]), self.tolerance, 1) for k in kept]
@@ -106,11 +118,11 @@ NARROWINGS = 200
 
 
 def _along(seen: Perceived, prior: Array, tolerance: Array, steps: int) -> tuple[Array, Array, Array]:
-    """By the path; a profile, an upper bound of regret, and steps.
+    """By the path, to a tolerance `[n]`; a profile, an upper bound of regret, and steps.
 
     Where the measure has kinks the path is that of a smooth stand-in, which then sharpens.
     """
-    scale, mask = seen.game.scale(), seen.mask
+    scale, scales, mask = seen.game.scale(), seen.game.scales(), seen.mask
     free = seen.free[:, None]
     trembling = lambda play: jnp.where(mask, seen.least[:, None] + free * play, 0.0)  # noqa: E731
     width = WIDTH * scale if seen.risk.kinked else jnp.zeros_like(scale)
@@ -126,7 +138,7 @@ def _along(seen: Perceived, prior: Array, tolerance: Array, steps: int) -> tuple
 
     def unfinished(carry: Any) -> Array:
         point, _, gap, number = carry
-        return (gap > 0.5 * tolerance) & (number < len(STAGES)) & ~point.lost & (point.steps < steps)
+        return (gap > 0.5 * tolerance.min()) & (number < len(STAGES)) & ~point.lost & (point.steps < steps)
 
     first = trembling(prior)
     carry = start(prior, mask), first, seen.gap(first, width).max(), jnp.zeros((), jnp.int32)
@@ -137,16 +149,16 @@ def _along(seen: Perceived, prior: Array, tolerance: Array, steps: int) -> tuple
     def sharpen(carry: Any) -> Any:
         here, best, bound, width, factor, number = carry
         there, left = settle(seen, here, width * factor)
-        good = left < 1e-2 * width * factor
+        good = left < 0.1 * width * factor
         now = seen.within(there, width * factor)
-        better = now.max() < bound.max()
+        better = (now / scales).max() < (bound / scales).max()
         factor, width = jnp.where(good, factor**1.5, factor**0.5), jnp.where(good, width * factor, width)
         best, bound = jnp.where(better, there, best), jnp.where(better, now, bound)
         return jnp.where(good, there, here), best, bound, width, jnp.maximum(factor, 0.1), number + 1
 
     def blunt(carry: Any) -> Array:
         *_, bound, _, factor, number = carry
-        return (bound.max() > 0.5 * tolerance) & (number < NARROWINGS) & (factor < 0.999)
+        return (bound > 0.5 * tolerance).any() & (number < NARROWINGS) & (factor < 0.999)
 
     carry = profile, profile, seen.within(profile, width), width, jnp.full_like(scale, 0.5), jnp.zeros((), jnp.int32)
     _, profile, bound, *_ = jax.lax.while_loop(blunt, sharpen, carry)
@@ -262,6 +274,6 @@ def _fictitious(
 
     start = project(prior, seen.mask, seen.least)
     belief, bound, count = jax.lax.while_loop(
-        lambda c: (c[1].max() > tolerance) & (c[2] < steps), play, (start, seen.gap(start), 0)
+        lambda c: (c[1] > tolerance).any() & (c[2] < steps), play, (start, seen.gap(start), 0)
     )
     return belief, bound, count

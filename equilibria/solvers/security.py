@@ -29,6 +29,8 @@ class Security(Solver):
 
     tolerance: float = 1e-7
 
+    how: ClassVar[str] = "linear programs (HiGHS)"
+    starts_anywhere: ClassVar[bool] = False
     on_host: ClassVar[bool] = True
 
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:
@@ -39,4 +41,4 @@ class Security(Solver):
             table = outcomes[player][actions]
             own[player, actions], prices = maximin(table)
             regret[player] = max((table @ prices).max() - (own[player, actions] @ table).min(), 0.0)  # weak duality
-        return certified(game, jnp.asarray(own, game.payoffs.dtype), jnp.asarray(regret), self.tolerance, 1)
+        return certified(game, jnp.asarray(own, game.dtype), jnp.asarray(regret), self.tolerance, 1)

@@ -32,6 +32,8 @@ class Stackelberg(Solver):
     leader: int = struct.field(default=0, pytree_node=False)
     tolerance: float = 1e-7
 
+    how: ClassVar[str] = "linear programs (HiGHS)"
+    starts_anywhere: ClassVar[bool] = False
     on_host: ClassVar[bool] = True
     players: ClassVar[int | None] = 2
 
@@ -59,6 +61,6 @@ class Stackelberg(Solver):
         profile = np.zeros(game.mask.shape)
         profile[self.leader, rows] = commitment / commitment.sum()
         profile[follower, columns[reply]] = 1.0
-        played = jnp.asarray(profile, game.payoffs.dtype)
+        played = jnp.asarray(profile, game.dtype)
         regret = game.regret(played).at[self.leader].set(0.0)
         return certified(game, played, regret, self.tolerance, len(columns))

@@ -34,6 +34,8 @@ class SupportEnumeration(Solver):
     tolerance: float = 1e-8
     limit: int = struct.field(default=2097152, pytree_node=False)
 
+    how: ClassVar[str] = "enumeration of supports"
+    starts_anywhere: ClassVar[bool] = False
     on_host: ClassVar[bool] = True
     players: ClassVar[int | None] = 2
 
@@ -48,8 +50,12 @@ class SupportEnumeration(Solver):
         if rows * columns > self.limit * 4:
             raise ValueError(
                 f"support_enumeration: {rows * columns:.3g} pairs of supports, expected up to {self.limit * 4};"
-                " try lemke_howson or path"
+                " try lemke_howson or nash"
             )
+
+    def reason(self, game: NormalForm, found: Solution | None) -> str:
+        """That rounding has hidden all, as there is always one."""
+        return "every pair of supports failed by more than the tolerance"
 
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:
         """The first equilibrium, of the smallest supports; `key` is not used."""
@@ -79,7 +85,7 @@ class SupportEnumeration(Solver):
             own[0, rows], own[1, columns] = x, y
             if all(np.abs(own - other).max() > 1e-6 for other in seen):
                 seen.append(own)
-                profile = jnp.asarray(own, game.payoffs.dtype)
+                profile = jnp.asarray(own, game.dtype)
                 found.append(certified(game, profile, game.regret(profile), self.tolerance, len(seen)))
         return found
 

@@ -42,6 +42,8 @@ class Tracing(Solver):
     tolerance: float = 1e-8
     steps: int = struct.field(default=4000, pytree_node=False)
 
+    how: ClassVar[str] = "the logit form of tracing"
+
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:
         """From the prior of uniform play, or from a random one; consumes `key`."""
         prior = game.uniform()
@@ -81,7 +83,17 @@ class RiskDominant(Solver):
 
     tolerance: float = 1e-8
 
+    how: ClassVar[str] = "products of losses, or tracing"
+    starts_anywhere: ClassVar[bool] = False
     on_host: ClassVar[bool] = True
+
+    def reason(self, game: NormalForm, found: Solution | None) -> str:
+        """That there is nothing to choose from, or that nothing wins."""
+        strict = sum(_is_strict(game, own.profile) for own in Pure().every(game))
+        if strict == 0:
+            return "no strict pure equilibrium exists"
+        tie = strict == 2 and game.sizes == (2, 2)
+        return "the two strict equilibria tie" if tie else f"none of {strict} strict equilibria dominates all others"
 
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:
         """The equilibrium; `key` is not used."""
@@ -91,6 +103,8 @@ class RiskDominant(Solver):
             best, all_of_them = np.eye(2)[list(simple)], True
         elif not strict:
             best, all_of_them = np.asarray(game.uniform()), False
+        elif len(strict) == 2 and game.sizes == (2, 2):  # they tie
+            best, all_of_them = strict[0], False
         else:
             wins = np.zeros(len(strict), int)
             for one in range(len(strict)):
@@ -98,7 +112,7 @@ class RiskDominant(Solver):
                     winner = _dominates(game, strict[one], strict[two])
                     wins[one if winner == 1 else two] += winner != 0
             best, all_of_them = strict[int(np.argmax(wins))], bool(wins.max() == len(strict) - 1)
-        profile = jnp.asarray(best, game.payoffs.dtype)
+        profile = jnp.asarray(best, game.dtype)
         found = certified(game, profile, game.regret(profile), self.tolerance, max(len(strict), 1))
         return found.replace(converged=found.converged & all_of_them)
 
@@ -117,7 +131,7 @@ def _dominates(game: NormalForm, one: np.ndarray, two: np.ndarray, points: int =
     mixed = shares * jnp.asarray(one)[None] + (1 - shares) * jnp.asarray(two)[None]
     values = jax.vmap(game.action_values)(mixed)
     replies = jnp.argmax(jnp.where(game.mask[None], values, -jnp.inf), axis=2)
-    prior = jax.nn.one_hot(replies, game.num_actions, dtype=game.payoffs.dtype).mean(axis=0)
+    prior = jax.nn.one_hot(replies, game.num_actions, dtype=game.dtype).mean(axis=0)
     end = np.asarray(jax.jit(trace)(game, prior)[0])
     off = [np.abs(end - own).max() for own in (one, two)]
     return 0 if min(off) > 1e-3 else 1 + int(off[1] < off[0])

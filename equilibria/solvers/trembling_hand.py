@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,13 @@ class TremblingHand(Solver):
     last: float = 1e-7
     tolerance: float = 1e-6
 
+    how: ClassVar[str] = "continuation in the trembles"
+    retries: ClassVar[int] = 8
+
+    def reason(self, game: NormalForm, found: Solution | None) -> str:
+        """That the path of trembles was lost."""
+        return "some game on the way was not solved"
+
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:
         """One perfect equilibrium; consumes `key`, which is of the first game's start."""
         first = self.tremble / game.num_actions
@@ -46,11 +53,14 @@ class TremblingHand(Solver):
 
         def shrink(carry: Any) -> Any:
             profile, tremble, worst, count = carry
+            before = perceive(game, Neutral(), tremble)
             seen = perceive(game, Neutral(), tremble * self.shrink)
-            profile, left = settle(seen, profile)
+            # what trembles hold goes with them, so that Newton's method need not move those who do not care
+            free = (profile - before.least[:, None]) * (seen.free / before.free)[:, None]
+            profile, left = settle(seen, jnp.where(game.mask, seen.least[:, None] + free, 0.0))
             return profile, tremble * self.shrink, jnp.maximum(worst, left), count + 1
 
-        tremble = jnp.asarray(first, game.payoffs.dtype)
+        tremble = jnp.asarray(first, game.dtype)
         carry = start.profile, tremble, start.regret.max(), jnp.zeros((), jnp.int32)
         ended = lambda c: c[1] > self.last / game.num_actions  # noqa: E731
         profile, tremble, worst, count = jax.lax.while_loop(ended, shrink, carry)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from jaxtyping import Array, Key
 
 from equilibria.game import NormalForm
@@ -18,6 +20,9 @@ class Uniform(Solver):
 
     Source: Brown 1951; Heinrich, Lanctot and Silver 2015; as a meta-strategy, Lanctot et al. 2017, arXiv 1711.00832.
     """
+
+    how: ClassVar[str] = "definition"
+    starts_anywhere: ClassVar[bool] = False
 
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:
         """Uniform play; `key` is not used."""

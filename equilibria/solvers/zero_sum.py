@@ -28,6 +28,8 @@ class ZeroSum(Solver):
 
     tolerance: float = 1e-7
 
+    how: ClassVar[str] = "a linear program (HiGHS)"
+    starts_anywhere: ClassVar[bool] = False
     on_host: ClassVar[bool] = True
     players: ClassVar[int | None] = 2
     checks_payoffs: ClassVar[bool] = True
@@ -43,7 +45,7 @@ class ZeroSum(Solver):
             total = np.asarray(game.payoffs.sum(axis=0))[np.asarray(game.legal())]
             raise ValueError(
                 f"zero_sum: payoffs sum to between {total.min():g} and {total.max():g}, expected a constant;"
-                " try lemke_howson, support_enumeration or path"
+                " try lemke_howson, support_enumeration or nash"
             )
 
     def solve(self, game: NormalForm, key: Key[Array, ""] | None = None) -> Solution:
@@ -53,7 +55,7 @@ class ZeroSum(Solver):
         table = payoffs[0][np.ix_(rows, columns)]
         own[0, rows], prices = maximin(table)
         own[1, columns] = prices
-        profile = jnp.asarray(own, game.payoffs.dtype)
+        profile = jnp.asarray(own, game.dtype)
         return certified(game, profile, game.regret(profile), self.tolerance, 1)
 
 

@@ -56,6 +56,16 @@ def test_what_is_written_is_read(tmp_path, suffix):
         ("game.nfg", "EFG 2 R", "starts with NFG 1 R"),
         ("game.nfg", 'NFG 1 R "x" { "1" "2" } { 2 2 } 1 2 3', "3 payoffs, expected 4 x 2"),
         ("game.nfg", 'NFG 1 R "x" { "1" "2"', "IndexError"),
+        ("game.nfg", 'NFG 1 R "x" { "1" "2" } { 1 1 } 1 1/0', "ZeroDivisionError"),
+        ("game.nfg", 'NFG 1 R "x" { "1" "2" } { 1 0 } 1 2', r"2 players with \[1, 0\] strategies"),
+        (
+            "game.nfg",
+            'NFG 1 R "x" { "1" "2" } { 1 2 } { { "" 1 2 } } -1 1',
+            "outcome -1: expected a number from 0 to 1",
+        ),
+        ("game.nfg", 'NFG 1 R "x" { "1" "2" } { 1 2 } { { "" 1 2 } } 1 2', "outcome 2: expected a number from 0 to 1"),
+        ("game.nfg", 'NFG 1 R "x" { "1" "2" } { 1 2 } { { "" 1 2 } } 1', "1 numbers of outcomes, expected 2"),
+        ("game.nfg", 'NFG 1 R "x" { "1" "2" } { 1 2 } { { "" 1 } } 1 1', "a name and 2 payoffs for each"),
         ("game.json", "{", "JSONDecodeError"),
         ("game.json", '{"payoff": []}', "unknown key 'payoff'"),
         ("game.json", "[[1, 2], [3, 4]]", "expected \\[n, A1, ..., An\\]"),
@@ -75,6 +85,19 @@ def test_unknown_games_are_suggested():
         equilibria.load("nowhere/game.json")
     with pytest.raises(ValueError, match="one shape"):
         equilibria.load(([[1, 2]], [[1], [2]]))
+    with pytest.raises(ValueError, match="a list of 2 games: expected one; solve_batch solves many"):
+        equilibria.load(["chicken", "stag_hunt"])
+
+
+def test_digits_are_kept_whatever_precision_jax_has(tmp_path):
+    path = tmp_path / "big.json"
+    path.write_text(str((np.array([[[3.1, 0], [5, 1]], [[3.1, 5], [0, 1]]]) + 1e9).tolist()))
+    game = equilibria.load(path)
+    assert game.payoffs.dtype == np.float64
+    assert game.payoffs[0, 0, 0] == 1e9 + 3.1
+    np.testing.assert_array_equal(equilibria.solve(game, "pure").profile, [[0, 1]] * 2)
+    assert game.regret(game.uniform()).dtype == game.dtype == np.float32  # what JAX computes
+    assert equilibria.make("pure").solve(equilibria.load("chicken")).profile.dtype == np.float32
 
 
 @pytest.mark.parametrize("name", ["ipd", "stag_hunt", "rock_paper_scissors", "ultimatum"])

@@ -95,6 +95,7 @@ def test_masked_actions_are_as_if_cut_out():
         (np.zeros((2, 2, 2)), [[True, True], [False, False]], "player 1 has no action"),
         (np.zeros((2, 2, 2)), [[True, True]], "expected \\[n, A\\]"),
         ("cards", None, "expected a full"),
+        (np.ones((2, 2, 2)) * 1j, None, "complex"),
     ],
 )
 def test_bad_payoffs_are_refused(payoffs, mask, message):

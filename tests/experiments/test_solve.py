@@ -2,12 +2,14 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
 
 import equilibria
 from experiments.cli import main
+from experiments.solve_pictures import draw_game
 
 
 def run(capsys, *args):
@@ -33,9 +35,21 @@ def test_one_json_object_is_all_there_is(capsys):
     told = json.loads(out)
     assert code == 0
     assert not err
-    keys = {"game", "solver", "options", "profile", "value", "variance", "regret", "converged", "steps", "message"}
-    assert keys <= set(told)
-    assert told["options"] == {"risk": 0.1, "tremble": 0.001}
+    keys = {"game", "solver", "options", "method", "profile", "value", "welfare", "variance", "regret", "converged"}
+    assert keys | {"steps", "message", "share_of_starts"} <= set(told)
+    assert told["options"] == {
+        "method": "path",
+        "risk": 0.1,
+        "steps": 2000,
+        "temperature": 0.0,
+        "tolerance": 1e-8,
+        "tremble": 0.001,
+        "trembles": "constraint",
+        "variance": "others",
+    }
+    assert told["method"] == "the logit path, then Newton's method"
+    assert told["share_of_starts"] is None
+    assert told["welfare"] == pytest.approx(sum(told["value"]))
     np.testing.assert_allclose([own[0] for own in told["profile"]], (0.269662, 0.860168), atol=6e-7)
     found = equilibria.solve("selten_chmura_7", "rae", risk=0.1, tremble=0.001)
     np.testing.assert_array_equal(told["profile"], found.profile)
@@ -45,7 +59,7 @@ def test_solvers_side_by_side_take_the_options_they_know(capsys):
     _, out, _ = run(capsys, "--game", "chicken", "--compare", "pure,security,correlated", "--objective=rawls", "--json")
     told = json.loads(out)
     assert [own["solver"] for own in told] == ["pure", "security", "correlated"]
-    assert [own["options"] for own in told] == [{}, {}, {"objective": "rawls"}]
+    assert [own["options"].get("objective") for own in told] == [None, None, "rawls"]
     assert "joint" in told[2]
 
 
@@ -73,6 +87,28 @@ def test_a_sweep_is_written_and_drawn(capsys, tmp_path):
 def test_a_game_is_drawn(capsys, tmp_path, game):
     run(capsys, "--game", game, "--solver", "lemke_howson", "--plot", "--out", str(tmp_path / "new"))
     assert (tmp_path / "new" / "game.png").stat().st_size > 10_000
+    code, _, err = run(capsys, "--game", game, "--solver", "pure", "--plot", "--out", str(tmp_path / "new"))
+    assert code == 2  # what is there stays
+    assert "is not empty" in err
+
+
+def test_replies_are_those_of_each_solver(monkeypatch, tmp_path):
+    from matplotlib.figure import Figure
+
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    game = equilibria.load("stag_hunt")
+    solvers = {"pure": {}, "rae": {"risk": 0.1, "tremble": 0.1}, "zero_sum": {}, "qre": {"precision": 0.5}}
+    found = [("pure", equilibria.solve(game, "pure"))]
+    draw_game(tmp_path / "game.png", "stag_hunt", game, found, solvers)
+    lines = {line.get_label(): line for line in drawn[0].axes[0].lines}
+    assert set(lines) == {f"{name}: reply of player {k}" for name in ("rae", "pure, zero_sum", "qre") for k in (0, 1)}
+    replies, _ = lines["rae: reply of player 0"].get_data()
+    assert replies.min() >= 0.1 - 1e-9  # trembles hold everywhere
+    assert replies.max() <= 0.9 + 1e-9
+    shares, softly = lines["qre: reply of player 1"].get_data()
+    gain = 0.5 * (shares * 10 + (1 - shares) * 1 - shares * 8 - (1 - shares) * 5)
+    np.testing.assert_allclose(softly, 1 / (1 + np.exp(-gain)), atol=1e-5)
 
 
 def test_games_from_files_and_environments(capsys, tmp_path):
@@ -106,6 +142,14 @@ def test_games_from_files_and_environments(capsys, tmp_path):
         (["--game=chicken", "--solver=zero_sum"], "expected a constant"),
         (["--payoffs=none.json"], "FileNotFoundError"),
         (["--game=chicken", "--restarts=-1"], "--restarts -1"),
+        (["--game=chicken", "--restarts=2", "--all"], "--restarts and --all: expected one of them"),
+        (["--game=chicken", "--solver=qre", "--restarts=2"], "qre always starts the same"),
+        (["--game=chicken", "--solver=rae", "--sweep=risk=0:1:5", "--restarts=2"], "--restarts and --sweep"),
+        (["--game=chicken", "--solver=rae", "--sweep=risk=0:1:5", "--symmetric"], "--symmetric and --sweep"),
+        (["--game=chicken", "--solver=rae", "--sweep=risk=0:1:5", "--plot"], "--plot and --sweep"),
+        (["--game=chicken", "--plot", f"--out={__file__}"], "test_solve.py is a file; expected a new directory"),
+        (["--game=chicken", "--plot", f"--out={__file__}/new"], "test_solve.py is a file; expected a new directory"),
+        (["--game=chicken", "--out=new"], "expected --plot or --sweep, which write files"),
         (["--game=jordan", "--solver=pure", "--plot"], "expected 2 x 2"),
         (["--env=ipd", "--players=99"], "99"),
     ],
@@ -119,7 +163,28 @@ def test_mistakes_are_named(capsys, args, message):
 def test_what_does_not_converge_says_so(capsys):
     code, out, _ = run(capsys, "--game", "matching_pennies", "--solver", "pure")
     assert code == 1
-    assert "did NOT converge" in out
+    assert "did NOT converge (no pure equilibrium exists)" in out.replace("\n", " ")
+    code, out, _ = run(capsys, "--game", "matching_pennies", "--solver", "pure", "--all")
+    assert code == 1
+    assert out == "no solution: no pure equilibrium exists\n"
+
+
+def test_games_are_listed(capsys):
+    assert main(["list"]) == 0
+    _, _, games = capsys.readouterr().out.partition("games (solve --game)")
+    assert [line.split()[0] for line in games.splitlines() if line[:1].strip()] == list(equilibria.CATALOGUE)
+
+
+def test_restarts_are_counted(capsys):
+    args = ("--game=stag_hunt", "--solver=lemke_howson", "--restarts=4")
+    _, out, _ = run(capsys, *args, "--json")
+    told = json.loads(out)
+    assert sum(own["share_of_starts"] for own in told) == 1
+    _, out, _ = run(capsys, *args)
+    led = [int(own) for own in re.findall(r"(\d) of 4 random starts led here", " ".join(out.split()))]
+    assert led == [4 * own["share_of_starts"] for own in told]
+    _, out, _ = run(capsys, "--game=stag_hunt", "--solver=lemke_howson", "--all")
+    assert "starts" not in out
 
 
 def test_payoffs_keep_their_digits(capsys, tmp_path):
