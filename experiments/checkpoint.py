@@ -26,7 +26,8 @@ from experiments.tables import versions
 
 __all__ = ["BEST", "KEEP", "Best", "DamagedError", "latest_step", "read_latest", "restore", "restore_latest", "save"]
 
-SCHEMA = "2"
+SCHEMA = "3"
+PADDED = ("1", "2")  # schemas of files that hold more seeds than a run has, up to the width of a tile
 UNSIGNED = "1"  # the schema of files that have no hash yet
 KEEP = 2  # the newest may be damaged
 BEST = "best.safetensors"
@@ -68,7 +69,7 @@ def read_latest(directory: Path) -> dict[str, np.ndarray]:
     raise UserError(f"{directory}: holds no checkpoint that can be read")
 
 
-def restore_latest(directory: Path, like: Any, padded: bool = False) -> tuple[int, Any, list[str]]:
+def restore_latest(directory: Path, like: Any) -> tuple[int, Any, list[str]]:
     """Step and tree of the newest sound checkpoint, as of `restore`; 0 and None without one.
 
     Returns also what was wrong with newer ones.
@@ -76,13 +77,13 @@ def restore_latest(directory: Path, like: Any, padded: bool = False) -> tuple[in
     unread = []
     for path in reversed(_all(directory)):
         try:
-            return *restore(path, like, padded), unread
+            return *restore(path, like), unread
         except DamagedError as error:
             unread.append(str(error))
     return 0, None, unread
 
 
-def restore(path: Path, like: Any, padded: bool = False) -> tuple[int, Any]:
+def restore(path: Path, like: Any) -> tuple[int, Any]:
     """Step and tree of a checkpoint, in the structure of `like`.
 
     What files of an older schema do not know has the value that it has in `like`.
@@ -90,7 +91,6 @@ def restore(path: Path, like: Any, padded: bool = False) -> tuple[int, Any]:
     Args:
         path: of the file.
         like: shapes and types of the leaves; the file may hold others beside them.
-        padded: whether it may have more along axis 0, such as seeds up to the width of a tile; they are left out.
 
     Raises:
         DamagedError: a file that cannot be read, or whose contents have changed.
@@ -103,7 +103,7 @@ def restore(path: Path, like: Any, padded: bool = False) -> tuple[int, Any]:
         name = jax.tree_util.keystr(leaf_path)
         known = about["schema"] != UNSIGNED or isinstance(leaf, jax.ShapeDtypeStruct)
         found = arrays.get(name, None if known else np.asarray(leaf))
-        if padded and found is not None and found.ndim:
+        if about["schema"] in PADDED and found is not None and found.ndim:
             found = found[: leaf.shape[0]]
         if found is None or found.shape != leaf.shape or found.dtype != leaf.dtype:
             have = "nothing" if found is None else f"{found.dtype}{list(found.shape)}"
@@ -163,7 +163,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     schema = about.get("schema")
     if schema != UNSIGNED and about.pop("sha256", None) != _digest(arrays, about):
         raise DamagedError(f"checkpoint {path}: is damaged: its contents are not those of its hash")
-    if schema not in (UNSIGNED, SCHEMA):
+    if schema not in (*PADDED, SCHEMA):
         raise UserError(f"checkpoint {path}: schema {schema}, expected {SCHEMA}: written by another version")
     return about, arrays
 

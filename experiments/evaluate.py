@@ -171,13 +171,13 @@ class Replay:
         return side
 
     def _replayed(self, side: Side) -> tuple[Any, ...]:
-        """The states of `side`, those of trained policies as `pairing` says; leaves `[P, seats, ...]`."""
-        seeds = np.arange(side.seeds.start, side.seeds.start + side.padded) - self.trained.run.seed
+        """The states of `side`, those of trained policies as `pairing` says; leaves `[S, seats, ...]`."""
+        seeds = np.array(side.seeds) - self.trained.run.seed
         return tuple(
             jax.tree.map(lambda leaf: np.moveaxis(np.asarray(leaf), 0, 1)[seeds % leaf.shape[1]], learner.policies)
             if isinstance(learner, Frozen)
             else state
-            for learner, state in zip(side.match.learners, side.states, strict=True)
+            for learner, state in zip(side.match.learners, side.collect(side.states), strict=True)
         )
 
 

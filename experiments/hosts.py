@@ -195,12 +195,12 @@ class Hosts:
         self._keep()
 
     def states(self, best: bool = False) -> dict[str, Any]:
-        """The states of all sides, the present ones or the best, and their marks as "faults"; NumPy `[P, ...]`."""
+        """The states of all sides, the present ones or the best, and their marks as "faults"; NumPy `[S, ...]`."""
         self._say("states", best)
         return self._states(best)
 
     def place(self, states: dict[str, Any]) -> None:
-        """Take over `states`, leaves `[P, ...]`."""
+        """Take over `states`, leaves `[S, ...]`."""
         self._say("place")
         self._place(states)
 

@@ -124,8 +124,8 @@ class Learned:
 def restored(path: Path, name: str, like: Any, best: bool = False) -> tuple[int, Any]:
     """Step and tree of the newest sound checkpoint, or of the best, leaves `[S, ...]` as those of `like`."""
     if best:
-        return checkpoint.restore(path / "checkpoint" / checkpoint.BEST, like, padded=True)
-    step, found, unread = checkpoint.restore_latest(path / "checkpoint", like, padded=True)
+        return checkpoint.restore(path / "checkpoint" / checkpoint.BEST, like)
+    step, found, unread = checkpoint.restore_latest(path / "checkpoint", like)
     if found is None:
         why = f": {unread[0]}" if unread else "; expected a run that has written one"
         raise UserError(f"{name}: holds no checkpoint{why}")

@@ -99,19 +99,19 @@ class Side:
         return learner_label(self.names)
 
     @property
-    def padded(self) -> int:
-        """Number of seeds that checkpoints hold."""
-        return self._tiles.padded
+    def count(self) -> int:
+        """Number of seeds, those of all parts."""
+        return self._tiles.runs * len(self.seeds)
 
     @property
     def shapes(self) -> Any:
-        """Of the states in a checkpoint, leaves `[P, ...]` for the padded number P of seeds."""
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.padded, *leaf.shape[1:]), leaf.dtype), self.states)
+        """Of the states in a checkpoint, leaves `[S, ...]`."""
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.count, *leaf.shape[1:]), leaf.dtype), self.states)
 
     @property
     def sound(self) -> np.ndarray:
-        """The marks `[P, arrays]` as long as everything is finite."""
-        return sound(self.states, self.padded)
+        """The marks `[S, arrays]` as long as everything is finite."""
+        return sound(self.states, self.count)
 
     @property
     def _tiles(self) -> Tiles:
@@ -131,7 +131,7 @@ class Side:
     def start(self) -> None:
         """Compile the program, for any number of steps, and initialise the learners."""
         tiles, (common, of_runs) = self._tiles, self._given
-        numbers = np.tile(np.arange(self.seeds.start, self.seeds.start + tiles.each), tiles.runs)
+        numbers = np.tile(np.array(self.seeds), tiles.runs)
         begin = jax.jit(tiles.map(begin_seed, 1))
         self.states, self._keys = begin(common, (tiles.place(numbers),), of_runs)
         self.marks = tiles.place(self.sound)
@@ -140,13 +140,13 @@ class Side:
         self._program = program.lower(common, (self.states, self._keys, self.marks), of_runs).compile()
 
     def place(self, states: Any, marks: Any = None) -> None:
-        """Take over `states`, and `marks` unless all is sound, leaves `[P, ...]`, spread over the devices."""
+        """Take over `states`, and `marks` unless all is sound, leaves `[S, ...]`, spread over the devices."""
         self.states = self._tiles.place(states)
         self.marks = self._tiles.place(self.sound if marks is None else marks)
 
     def collect(self, states: Any) -> Any:
-        """`states` from the devices as NumPy leaves `[P, ...]`; see `shapes`."""
-        return jax.tree.map(lambda leaf: leaf[: self.padded], self._tiles.collect(states))
+        """`states` from the devices as NumPy leaves `[S, ...]`."""
+        return self._tiles.collect(states)
 
     def run_until(self, start: int, stop: int, look: bool = True) -> None:
         """Steps `start` ... `stop - 1` of all seeds, none if they are equal; with `look`, then update the outcome.
@@ -160,7 +160,7 @@ class Side:
         self.marks = marks if stop > start else self.marks
         collected = tiles.collect((*seen, self.marks))
         for number, part in enumerate(self.parts or (self,)):
-            rows = slice(number * tiles.each, number * tiles.each + len(self.seeds))
+            rows = slice(number * tiles.count, (number + 1) * tiles.count)
             part.states = self.states  # of which a part tells the names
             part._see(jax.tree.map(lambda leaf, rows=rows: leaf[rows], collected), look)
 

@@ -47,7 +47,7 @@ class Tiles:
 
     @property
     def each(self) -> int:
-        """Number of a run's seeds up to a multiple of the width, whatever the devices; what checkpoints hold."""
+        """Number of a run's seeds up to a multiple of the width, whatever the devices."""
         return -(-self.count // self.width) * self.width
 
     @property
@@ -60,6 +60,12 @@ class Tiles:
         """Number of seeds that arrays on the devices hold: equally many tiles on each device of the mesh."""
         part = self.width * self._grid[0]
         return -(-self.padded // part) * part
+
+    @property
+    def _asked(self) -> np.ndarray:
+        """`[spread]`, for each row of the arrays on the devices which of the seeds asked for it is, or repeats."""
+        run, seed = np.divmod(np.arange(self.spread), self.each)
+        return run % self.runs * self.count + seed % self.count
 
     @property
     def mesh(self) -> jax.sharding.Mesh:
@@ -99,11 +105,11 @@ class Tiles:
         return seeds, parts
 
     def place(self, tree: Any) -> Any:
-        """Leaves `[P, ...]` of at least the seeds asked for, the same in all processes, spread over the devices."""
+        """Leaves `[runs * count, ...]`, the same in all processes, spread over the devices."""
         sharding = jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec("seeds"))
 
         def put(leaf: Any) -> jax.Array:
-            leaf = leaf if len(leaf) == self.spread else leaf[np.arange(self.spread) % len(leaf)]
+            leaf = leaf[self._asked]
             if jax.process_count() == 1:
                 return jax.device_put(leaf, sharding)
             return jax.make_array_from_callback(leaf.shape, sharding, leaf.__getitem__)
@@ -111,11 +117,12 @@ class Tiles:
         return jax.tree.map(put, tree)
 
     def collect(self, tree: Any) -> Any:
-        """Leaves `[spread, ...]` of all devices as NumPy, in every process, which must all call this."""
+        """Leaves `[spread, ...]` of all devices as NumPy, `[runs * count, ...]`; all processes must call this."""
         if jax.process_count() > 1:
             everywhere = jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec())
             tree = jax.jit(_same, out_shardings=everywhere)(tree)
-        return jax.tree.map(np.asarray, tree)
+        kept = np.arange(self.padded).reshape(self.runs, self.each)[:, : self.count].ravel()
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[kept], tree)
 
     def map(self, function: Callable[..., Any], arguments: int) -> Callable[..., Any]:
         """Map `function(*of_its_run, *common, *of_one_seed)` over seeds.
@@ -159,8 +166,7 @@ class Tiles:
         program = jax.jit(lambda common, seeds: self.map(function, len(seeds))(common, seeds))
 
         def run(common: tuple[Any, ...], seeds: tuple[Any, ...]) -> Any:
-            results = self.collect(program(common, self.place(seeds)))
-            return jax.tree.map(lambda leaf: leaf[: self.count], results)
+            return self.collect(program(common, self.place(seeds)))
 
         return run
 

@@ -145,8 +145,8 @@ def of_schema(schema, arrays):
 
 def test_another_schema_is_named(tmp_path):
     path = tmp_path / NAME.format(5)
-    path.write_bytes(of_schema("3", {"['a']": np.zeros(2)}))
-    with pytest.raises(UserError, match="schema 3, expected 2: written by another version"):
+    path.write_bytes(of_schema("4", {"['a']": np.zeros(2)}))
+    with pytest.raises(UserError, match="schema 4, expected 3: written by another version"):
         checkpoint.restore(path, {"a": np.zeros(2)})
 
 
@@ -160,6 +160,16 @@ def test_the_first_schema_is_still_read(tmp_path):
     np.testing.assert_array_equal(found["faults"], [-1, -1, -1])
     with pytest.raises(UserError, match=r"\['b'\] is nothing"):
         checkpoint.restore(path, {"b": jax.ShapeDtypeStruct((2,), float)})
+
+
+def test_the_second_schema_is_still_read(tmp_path):
+    """It held seeds beyond those asked for."""
+    path = tmp_path / NAME.format(5)
+    path.write_bytes(of_schema("2", {"['a']": np.arange(4.0)}))
+    np.testing.assert_array_equal(checkpoint.restore(path, {"a": np.zeros(3)})[1]["a"], [0, 1, 2])
+    path.write_bytes(of_schema("3", {"['a']": np.arange(4.0)}))
+    with pytest.raises(UserError, match=r"\['a'\] is float64\[4\], expected float64\[3\]"):
+        checkpoint.restore(path, {"a": np.zeros(3)})
 
 
 def test_an_older_one_takes_the_place_of_a_damaged_one(tmp_path):

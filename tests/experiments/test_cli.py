@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -24,6 +25,7 @@ from experiments.compiled import Programs
 from experiments.run_directory import RunDirectory
 from experiments.sides import Side
 from experiments.tables import print_table, sentence, table
+from experiments.tiles import Tiles
 from shaping import Outcome
 
 ROOT = Path(__file__).parents[2]
@@ -185,6 +187,18 @@ def test_resume_continues_bit_for_bit(small_run, tmp_path):
     assert (out / "metrics.jsonl").read_bytes() == (small_run / "metrics.jsonl").read_bytes()
     name = "checkpoint/step_0000000006.safetensors"
     assert (out / name).read_bytes() == (small_run / name).read_bytes()
+
+
+def test_a_run_goes_on_where_tiles_are_wider(small_run, tmp_path, monkeypatch):
+    """As they are on another kind of device."""
+    out = tmp_path / "run"
+    assert main([*SMALL, "--steps", "3", "--out", str(out)]) == 0
+    tiles = Tiles.of
+    monkeypatch.setattr(Tiles, "of", lambda *args: replace(tiles(*args), width=2 * tiles(*args).width))
+    assert main(["--resume", str(out), "--steps", "6"]) == 0
+    one, other = (checkpoint.read_latest(run / "checkpoint") for run in (out, small_run))
+    for name, array in one.items():
+        np.testing.assert_allclose(array, other[name], rtol=1e-4, atol=1e-6)
 
 
 def test_resume_of_a_finished_run_says_so(small_run, capsys):

@@ -5,7 +5,6 @@ import json
 import re
 import runpy
 import shlex
-import shutil
 import subprocess
 import sys
 from functools import cache
@@ -65,9 +64,9 @@ def write_run(path, flags):
     run, _ = parse(flags)
     directory = RunDirectory.create(str(path), "", to_flags(run))
     side = build_sides(run)["learners"]
-    numbers = jnp.arange(run.seed, run.seed + side.padded)
+    numbers = jnp.array(side.seeds)
     states = jax.jit(jax.vmap(lambda seed: shaping.init(side.match, jax.random.key(seed))))(numbers)
-    marks = {"learners": sound(states, side.padded)}
+    marks = {"learners": sound(states, run.seeds)}
     checkpoint.save(directory.checkpoints, 2, {"learners": moved(0, states), "faults": marks})
 
 
@@ -433,18 +432,6 @@ def test_populations_of_strategies_have_no_policy(tmp_path):
     RunDirectory.create(str(tmp_path / "run"), "", psro.to_flags(asked) | {"capacity": 3})
     with pytest.raises(UserError, match="strategies of a game in normal form"):
         experiments.load(tmp_path / "run")
-
-
-def test_a_run_of_another_device_has_other_padding(runs, tmp_path):
-    """Seeds are padded to the width of a tile, which depends on the device."""
-    shutil.copytree(runs("exact"), tmp_path / "run")
-    states = experiments.load(runs("exact")).states
-    wide = jax.tree.map(lambda leaf: np.concatenate([leaf, np.zeros_like(leaf), leaf]), states)
-    marks = {"learners": sound(wide, len(jax.tree.leaves(wide)[0]))}
-    checkpoint.save(tmp_path / "run" / "checkpoint", 3, {"learners": wide, "faults": marks})
-    found = experiments.load(tmp_path / "run")
-    assert found.step == 3
-    np.testing.assert_array_equal(found.policy(0, 1).params, states[0].params[1, 0])
 
 
 def full_disk(*_):
