@@ -132,7 +132,7 @@ class Tiles:
             tuple of PyTrees with leaves `[runs, ...]`, none by default.
         """
 
-        def run(common: tuple[Any, ...], seeds: tuple[Any, ...], of_runs: tuple[Any, ...]) -> Any:
+        def on_device(common: tuple[Any, ...], seeds: tuple[Any, ...], of_runs: tuple[Any, ...]) -> Any:
             assert len(seeds) == arguments
             width, each = self.width, self.each // self.width
             tiles = jax.tree.map(lambda leaf: leaf.reshape(len(leaf) // width, width, *leaf.shape[1:]), seeds)
@@ -152,9 +152,13 @@ class Tiles:
         spec = jax.sharding.PartitionSpec
         specs = (spec(), (spec("seeds"),) * arguments, spec())
         mapped = jax.shard_map(
-            run, mesh=self.mesh, in_specs=specs, out_specs=spec("seeds"), axis_names={"seeds"}, check_vma=False
+            on_device, mesh=self.mesh, in_specs=specs, out_specs=spec("seeds"), axis_names={"seeds"}, check_vma=False
         )
-        return lambda common, seeds, of_runs=(): mapped(common, seeds, of_runs)
+
+        def run(common: tuple[Any, ...], seeds: tuple[Any, ...], of_runs: tuple[Any, ...] = ()) -> Any:
+            return mapped(common, seeds, of_runs)
+
+        return run
 
     def program(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A program that maps `function(*common, *of_one_seed)` over seeds; compiled when first called.
