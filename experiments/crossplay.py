@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from experiments.run_directory import new_directory
 from experiments.tiles import Tiles
 from experiments.trained import Trained, load_run
 from shaping import Frozen, Learner, Match
+from shaping.wrappers import Tabled, tabled
 
 __all__ = ["Form", "Player", "crossplay", "forms", "play", "players"]
 
@@ -134,13 +135,13 @@ def crossplay(asked: Pairing, command: str, console: Console) -> Path:
 
 
 def players(entries: Sequence[Entry], run: Run, env: Environment) -> list[Player]:
-    """A player an entry.
+    """A player an entry; those that never learn as tables, if others learn from exact values.
 
     Raises:
         UserError: no run, no such seat, or a learner that cannot play `env`.
     """
     loaded = cache(load_run)
-    found = []
+    found: list[Player] = []
     for entry in entries:
         trained = None
         if entry.path is None:
@@ -151,12 +152,18 @@ def players(entries: Sequence[Entry], run: Run, env: Environment) -> list[Player
             trained.check(entry.text, env, entry.seat)
             learner = trained.learner(entry.seat)
         found.append(_player(entry, learner, run, env, trained))
-    return found
+    if not any(player.members.tables for player in found):
+        return found
+    return [replace(own, members=Tabled(own.members)) if _can_be_table(own, env) else own for own in found]
+
+
+def _can_be_table(player: Player, env: Environment) -> bool:
+    return not player.members.tables and tabled(env, jax.tree.map(lambda leaf: leaf[0], player.members)) is not None
 
 
 def _player(entry: Entry, learner: Learner, run: Run, env: Environment, trained: Trained | None) -> Player:
     """The members of `learner`: one a policy, one a seed to train, or one."""
-    learns = type(learner).update not in (Learner.update, Frozen.update)
+    learns = learner.learns and not isinstance(learner, Frozen)
     first, seeds = run.seed, run.seeds if learns else 1
     policies = None
     if isinstance(learner, Frozen):

@@ -30,6 +30,7 @@ from experiments.run_directory import RunDirectory, write_json
 from experiments.sides import Side
 from experiments.tracking import Mirror, Tracker
 from shaping import Match
+from shaping.wrappers import tabled
 
 __all__ = ["league"]
 
@@ -95,15 +96,17 @@ def league(asked: Contest, command: str, console: Console) -> int:
 
 
 def _as_played(asked: Contest, env: Environment, console: Console) -> Contest:
-    """With learners that sample for those on exact values, where an entrant has none."""
+    """By exact values, if all entrants have them; else with learners that sample for those that climb exact values."""
     built = build_learners(asked.run, env, asked.entrants)
-    if all(learner.tables for learner in built) or not any(learner.tables for learner in built):
+    if not any(learner.tables for learner in built):
         return asked
+    without = [name for name, own in zip(asked.entrants, built, strict=True) if tabled(env, own) is None]
+    if not without:
+        return replace(asked, exact=True)
     names = tuple(SAMPLED.get(name, name) for name in asked.entrants)
     told = [f"{old} as {new}" for old, new in zip(asked.entrants, names, strict=True) if old != new]
     if told:
-        without = next(n for n, learner in zip(asked.entrants, built, strict=True) if not learner.tables)
-        console.print(f"{without} has no exact values: {' and '.join(told)}", soft_wrap=True)
+        console.print(f"{without[0]} has no exact values: {' and '.join(told)}", soft_wrap=True)
     if len(set(names)) != len(names):
         raise UserError(f"--learners {','.join(asked.entrants)}: {', '.join(told)}; expected each entrant once")
     return replace(asked, entrants=names)
@@ -211,6 +214,8 @@ def _side(asked: Contest, env: Environment, names: Sequence[str]) -> Side:
     """
     run = asked.run
     learners = build_learners(run, env, list(names))
+    if asked.exact:
+        learners = [tabled(env, own) or own for own in learners]
     shapes = any(learner.span == "trial" for learner in learners)
     try:
         match = Match.of(

@@ -21,8 +21,8 @@ Every profile of the entrants --learners (names, or checkpoint:DIR#seat, by comm
 steps and --seeds seeds. What a learner earns, over the whole of learning or at the end, is a payoff of the game whose
 strategies are the entrants; any solver solves it, and entrants are rated: Bradley-Terry with bootstrap intervals, Elo,
 Nash averaging, alpha-rank, and how much of all that is cyclic, so that no ratings tell it. Beside entrants without
-exact values naive, lola and pola are reinforce, lola_dice and pola_dice. With --matchmaking swiss pairs meet in Swiss
-rounds, neighbours first, and only ratings are made; of games of two players. --resume goes on.
+exact values, such as grim, naive, lola and pola are reinforce, lola_dice and pola_dice. With --matchmaking swiss pairs
+meet in Swiss rounds, neighbours first, and only ratings are made; of games of two players. --resume goes on.
 
 Examples: python run.py league --env ipd2 --learners naive,lola,tit_for_tat,always_defect --solver nash
           python run.py league --env ipd --players 3 --learners ppo,tit_for_tat,always_defect --solver rae --risk 0.1"""
@@ -64,6 +64,7 @@ class Contest:
         rounds: of them; None to leave it to the number of entrants.
         looks: evaluations over the whole of learning.
         resume: directory to go on in, or None.
+        exact: whether all entrants play by their exact values; what they are decides, no flag.
     """
 
     run: Run
@@ -75,6 +76,7 @@ class Contest:
     rounds: int | None
     looks: int
     resume: str | None
+    exact: bool = False
 
 
 def league_arguments(args: Sequence[str]) -> Contest:

@@ -14,12 +14,23 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from envs import Environment
 
-__all__ = ["Gaussian", "distribution", "entropy", "kl_divergence", "log_probability", "probabilities", "sample_action"]
+__all__ = [
+    "ILLEGAL_LOGIT",
+    "Gaussian",
+    "action_logits",
+    "distribution",
+    "entropy",
+    "kl_divergence",
+    "log_probability",
+    "probabilities",
+    "sample_action",
+]
 
+ILLEGAL_LOGIT = -1e9
 WRITTEN_OUT = 16  # actions; above that a reduction
 EDGE = 1e-6  # of the range, nearer to whose ends single precision cannot tell actions apart
 
@@ -32,6 +43,12 @@ class Gaussian(NamedTuple):
 
     mean: Float[Array, "*batch d"]
     log_std: Float[Array, "*batch d"]
+
+
+def action_logits(table: Float[Array, "*O L"], legal: Bool[Array, "... A"]) -> Float[Array, "*O A"]:
+    """Logits of all actions, `[..., A]`, from a table `[..., A - 1]`: 0 for the last, very low for illegal ones."""
+    logits = jnp.concatenate([table, jnp.zeros_like(table[..., :1])], axis=-1)
+    return jnp.where(legal, logits, ILLEGAL_LOGIT)
 
 
 def sample_action(env: Environment, action: Any, key: Key[Array, ""]) -> tuple[Any, Any]:

@@ -51,6 +51,11 @@ class Frozen(Learner):
         return self.span == "trial" and self.learner.samples
 
     @property
+    def learns(self) -> bool:
+        """Whether it chooses anew after every inner episode, as a shaper."""
+        return self._chooses
+
+    @property
     def span(self) -> Literal["episode", "trial"]:
         """That of the learner: what a shaper has learned shows in a trial, among rivals that learn."""
         return self.learner.span

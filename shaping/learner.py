@@ -131,6 +131,11 @@ class Learner(struct.PyTreeNode):
         return False
 
     @property
+    def learns(self) -> bool:
+        """Whether `update` ever changes anything; by default, if the class has one of its own."""
+        return type(self).update is not Learner.update
+
+    @property
     def prepares(self) -> bool:
         """Whether `init` takes long, because something is learned before play."""
         return False

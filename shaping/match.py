@@ -14,6 +14,7 @@ from jaxtyping import Array, Int, Key
 from envs import Environment
 from envs.validation import require_choice, require_range
 from shaping.learner import ENVIRONMENTS, Context, Learner, Record, Trajectory
+from shaping.wrappers import tabled
 
 __all__ = [
     "SEAT_AXES",
@@ -86,6 +87,8 @@ class Match(struct.PyTreeNode):
         require_range("episodes", episodes, 1, whole=True)
         require_range("rivals", rivals, 1, whole=True)
         require_choice("rival_start", rival_start, ("cold", "warm"))
+        if any(learner.tables for learner in learners):
+            learners = [tabled(env, learner) or learner for learner in learners]
         groups: dict[Any, list[int]] = {}
         for seat, learner in enumerate(learners):
             learner.check(env, batch)
@@ -110,8 +113,8 @@ class Match(struct.PyTreeNode):
             others = sorted({type(learner).__name__ for learner in self.learners if not learner.tables})
             raise ValueError(
                 f"{type(readers[0]).__name__} on the exact objective reads the memory-one table of every seat, "
-                f"and {', '.join(others)} has none: expected learners on the exact objective in every seat, or one "
-                "that samples, such as lola_dice, instead"
+                f"and {', '.join(others)} has none: expected learners on the exact objective or fixed strategies in "
+                "every seat, or one that samples, such as lola_dice, instead"
             )
         for learner in self.learners:
             learner.check_match(self)
@@ -149,6 +152,14 @@ class Match(struct.PyTreeNode):
         acting = jax.eval_shape(lambda key: policies(self, begin(self, init(self, key), key)), jax.random.key(0))
         keys = [str(jax.tree.map(lambda leaf: (leaf.shape[1:], leaf.dtype), policy)) for policy in acting]
         return tuple(list(dict.fromkeys(keys)).index(key) for key in keys)
+
+    @property
+    def still(self) -> np.ndarray:
+        """`[n]`, which seats never learn."""
+        still = np.zeros(self.env.num_players, bool)
+        for learner, seats in zip(self.learners, self.seats, strict=True):
+            still[list(seats)] = not learner.learns
+        return still
 
     def by_seat(self, groups: Sequence[Any], axis: int = 0) -> Any:
         """One PyTree with leaves `[..., n, ...]` at `axis` from one a group with leaves `[..., seats, ...]`."""

@@ -23,10 +23,9 @@ from jaxtyping import Array, Bool, Float, Key
 
 from envs import Environment
 from envs.validation import require_choice, require_range
-from shaping.distributions import Gaussian, log_probability, probabilities
+from shaping.distributions import ILLEGAL_LOGIT, Gaussian, action_logits, log_probability, probabilities
 from shaping.learner import ENVIRONMENTS, Learner, Replay, Trajectory
 from shaping.linear import Linear
-from shaping.objectives import ILLEGAL_LOGIT, action_logits
 
 __all__ = [
     "ActorCriticNetwork",

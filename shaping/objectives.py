@@ -21,6 +21,7 @@ from envs import DifferentiableGame, Environment, MatrixGame, SymmetricGame
 from envs.validation import require_choice
 from shaping.counts import append, groups_of
 from shaping.discounting import discounted_sum
+from shaping.distributions import ILLEGAL_LOGIT, action_logits
 from shaping.learner import Replay, Trajectory
 from shaping.match import Match
 
@@ -28,14 +29,12 @@ __all__ = [
     "Exact",
     "ExactOutcome",
     "Objective",
-    "action_logits",
     "action_probabilities",
     "exact_outcome",
     "joint_probabilities",
 ]
 
 MAX_JOINT_ACTIONS, MAX_COUNTS = 256, 1024
-ILLEGAL_LOGIT = -1e9
 
 
 class Objective(struct.PyTreeNode):
@@ -165,11 +164,14 @@ class Exact(Objective):
         return groups.split(own), append(params, jax.tree.map(lambda leaf: leaf[own], params)), jnp.asarray(len(heads))
 
     def __call__(self, match: Match, params: tuple[Any, ...], key: Key[Array, ""]) -> Float[Array, " n"]:
-        """Values `[n]` of the tables of all seats; exact, so `key` is not used."""
+        """Values `[n]` of the tables of all seats; exact, so `key` is not used. Those that never learn stand still."""
         if isinstance(match.env, SymmetricGame):
             groups, params, _ = self.problem(match.replace(shared=(False,) * len(match.seats)), params, 0, 0)
             return groups(params, key)
-        return self.value(match.env, params[0])
+        (tables,) = params
+        if match.still.any():
+            tables = jnp.where(match.still[:, None, None], jax.lax.stop_gradient(tables), tables)
+        return self.value(match.env, tables)
 
     def with_divergence(
         self, match: Match, params: tuple[Any, ...], reference: tuple[Any, ...], key: Key[Array, ""]
@@ -227,12 +229,6 @@ def exact_outcome(env: MatrixGame, tables: Float[Array, "n O L"]) -> ExactOutcom
     kinds = jax.nn.one_hot(env.history_kinds(), env.histories).T  # [H, O]
     response = jnp.einsum("ho,noa->nha", kinds / kinds.sum(axis=1, keepdims=True), probabilities)
     return ExactOutcome(per_step[:n], per_step[n:].reshape(n, actions), response)
-
-
-def action_logits(table: Float[Array, "*O L"], legal: Bool[Array, "... A"]) -> Float[Array, "*O A"]:
-    """Logits of all actions, `[..., A]`, from a table `[..., A - 1]`: 0 for the last, very low for illegal ones."""
-    logits = jnp.concatenate([table, jnp.zeros_like(table[..., :1])], axis=-1)
-    return jnp.where(legal, logits, ILLEGAL_LOGIT)
 
 
 def action_probabilities(tables: Float[Array, "n O L"], legal: Bool[Array, "n A"]) -> Float[Array, "n O A"]:

@@ -9,11 +9,15 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from envs import Environment
+from envs import Environment, MatrixGame
 from envs.validation import require_range
+from shaping.distributions import action_logits, probabilities, sample_action
 from shaping.learner import ENVIRONMENTS, Context, Learner, Replay, Trajectory
 
-__all__ = ["Blind", "Prepared", "Stopped", "Wrapper"]
+__all__ = ["Blind", "Prepared", "Stopped", "Tabled", "Wrapper", "tabled"]
+
+LARGEST_LOGIT = 30.0
+"""Of a table; probabilities beyond are 0 and 1 but for 1e-13."""
 
 
 class Wrapper(Learner):
@@ -49,6 +53,11 @@ class Wrapper(Learner):
     def tables(self) -> bool:
         """Whether the learner has one."""
         return self.learner.tables
+
+    @property
+    def learns(self) -> bool:
+        """Whether the learner does."""
+        return self.learner.learns
 
     @property
     def prepares(self) -> bool:
@@ -191,6 +200,62 @@ class Blind(Wrapper):
     def _seen(self, obs: Any) -> Any:
         hidden = jax.lax.axis_index(ENVIRONMENTS) < self.environments
         return jax.tree.map(lambda leaf: jnp.where(hidden, jnp.zeros_like(leaf), leaf), obs)
+
+
+class Tabled(Wrapper):
+    """A learner that never learns, as the memory-one table of what it does, from which others know its exact value."""
+
+    @property
+    def samples(self) -> bool:
+        """No."""
+        return False
+
+    @property
+    def tables(self) -> bool:
+        """Yes."""
+        return True
+
+    def init(self, env: Environment, key: Key[Array, ""]) -> Float[Array, "O L"]:
+        """The table of the learner's policy; consumes `key`."""
+        policy, every = self.learner.policy(self.learner.init(env, key)), jnp.ones(env.num_actions, bool)
+        seen = jnp.arange(env.num_observations or 0, dtype=jnp.int32)
+        chance = jax.vmap(lambda obs: self.learner.action_probabilities(env, policy, (), obs, every))(seen)
+        logits = jnp.log(jnp.asarray(chance, float))
+        return jnp.clip(logits[:, :-1] - logits[:, -1:], -LARGEST_LOGIT, LARGEST_LOGIT)
+
+    def policy(self, state: Any) -> Any:
+        """The table."""
+        return state
+
+    def memory(self, env: Environment, policy: Any) -> tuple[()]:
+        """None."""
+        return ()
+
+    def carry(self, env: Environment, policy: Any, memory: Any) -> tuple[()]:
+        """None."""
+        return ()
+
+    def act(
+        self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Any, key: Key[Array, ""]
+    ) -> tuple[Any, Any, Any]:
+        """Draw from the table; consumes `key`."""
+        return sample_action(env, action_logits(policy[obs], legal), key)[0], memory, ()
+
+    def action_probabilities(
+        self, env: Environment, policy: Any, memory: Any, obs: Any, legal: Bool[Array, " A"]
+    ) -> Float[Array, " A"]:
+        """Those of the table."""
+        return probabilities(action_logits(policy[obs], legal))
+
+
+def tabled(env: Environment, learner: Learner) -> Learner | None:
+    """`learner` as it is if it has a table, as `Tabled` if it never learns and can have one in `env`; else None."""
+    if learner.tables:
+        return learner
+    if learner.learns or learner.span == "trial" or not isinstance(env, MatrixGame):
+        return None
+    memory = jax.eval_shape(lambda key: learner.memory(env, learner.policy(learner.init(env, key))), jax.random.key(0))
+    return None if jax.tree.leaves(memory) else Tabled(learner)
 
 
 class Prepared(Wrapper):

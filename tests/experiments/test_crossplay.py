@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -26,7 +27,7 @@ from experiments.crossplay import forms, players
 from experiments.crossplay_report import COLUMNS, Cell, bootstrap_interval, sentence
 from experiments.figures import crossplay_distributions, crossplay_matrix
 from experiments.trained import load
-from shaping import Frozen, Match
+from shaping import Frozen, Match, exact_outcome
 
 pytestmark = pytest.mark.slow  # dozens of programs to compile
 
@@ -230,6 +231,16 @@ def test_the_console_has_the_matrix_and_one_sentence(fixed):
     assert f"written: {out}" in text
 
 
+def test_learners_on_exact_values_meet_tables(tmp_path, lola):
+    found = crossplay(tmp_path / "out", lola, "always_defect", "naive", "--steps=2", "--seeds=1")
+    assert found["measured"] == "exact, discounted"
+    assert by_name(found)["always_defect", "always_defect"]["mean"] == pytest.approx(1)
+    policies, env = load(lola).states[0].params, envs.make("ipd", players=2)
+    met = [exact_outcome(env, jnp.asarray(policies[:, 0])[np.array([i, j])]) for i in range(3) for j in range(3)]
+    expected = np.mean([own.reward_per_step[0] for own in met])
+    assert by_name(found)[Path(lola).name, Path(lola).name]["mean"] == pytest.approx(expected, rel=1e-4)
+
+
 @pytest.mark.slow
 def test_a_learner_given_by_its_name_is_trained_against_each_other(tmp_path, capsys, adam):
     learned = crossplay(tmp_path / "out", *TRAINED, "--reinforce.learning_rate", "0.1")
@@ -423,7 +434,7 @@ def test_the_output_is_numbered_and_never_overwritten(tmp_path, monkeypatch, cap
         (["ppo", "--seeds", "0"], "--seeds 0: expected a whole number from 1"),
         (["ppo", "--ppo.clip", "-1"], "learner ppo: clip = -1.0: expected at least 0"),
         (["always_cooperate", "--env", "rock_paper_scissors"], "learner always_cooperate: MatrixGame with actions"),
-        (["naive", "tit_for_tat"], "naive against tit_for_tat: GradientLearner on the exact objective reads"),
+        (["naive", "grim"], "naive against grim: GradientLearner on the exact objective reads"),
         (["{lola}", "--out", "/proc/none/out"], "cannot be written"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 import safetensors.numpy
 import yaml
 
+import envs
 import experiments.psro as driver
 from experiments.cli import main
 
@@ -207,3 +208,13 @@ def test_mistakes_of_leagues(capsys, args, message):
     code, _, err = run(capsys, "league", *args)
     assert code == 2
     assert message in err
+
+
+def test_leagues_play_by_exact_values_where_all_have_them(capsys, tmp_path):
+    names, out = "naive,tit_for_tat,always_defect", str(tmp_path / "out")
+    code, told, _ = run(capsys, "league", "--env", "ipd2", "--learners", names, *STRATEGIES[2:], "--out", out)
+    assert code == 0
+    assert "reinforce" not in told
+    first = json.loads((tmp_path / "out" / "matches" / "1-2.json").read_text())["final"]
+    discount = envs.make("ipd2").discount
+    np.testing.assert_allclose(first, [[-2 - (1 - discount), -2 + 2 * (1 - discount)]] * 3, rtol=1e-5)

@@ -322,7 +322,43 @@ def test_illegal_actions_are_never_sampled(tmp_path):
 
 def test_a_white_box_learner_next_to_an_unreadable_one_is_refused():
     with pytest.raises(ValueError, match="on the exact objective reads the memory-one table of every seat"):
-        Match.of(envs.make("ipd2"), [shaping.make("lola"), Random()])
+        Match.of(envs.make("ipd2"), [shaping.make("lola"), shaping.make("grim")])
+
+
+def tables_after(learners, steps=4):
+    """Tables of all seats, at first and after some steps, and the match."""
+    match = Match.of(envs.make("ipd2"), learners)
+    states = shaping.init(match, jax.random.key(0))
+    tables = [joint(match, shaping.policies(match, own))[0] for own in (states, advance(match, states, stop=steps))]
+    return *tables, match
+
+
+def test_fixed_strategies_sit_among_learners_on_exact_values():
+    found = {}
+    for name in ("naive", "lola"):
+        before, after, match = tables_after([shaping.make(name), shaping.make("tit_for_tat")])
+        np.testing.assert_array_equal(before[1], after[1])
+        np.testing.assert_allclose(jax.nn.sigmoid(after[1, :, 0]), [1, 1, 0, 1, 0], atol=1e-12)
+        found[name] = before[0], after[0]
+        assert not match.samples
+    assert np.abs(found["lola"][1] - found["lola"][0]).max() > 0.1
+    np.testing.assert_allclose(*(found[name][1] - found[name][0] for name in found), rtol=1e-5)  # it stands still
+    uniform, _, match = tables_after([shaping.make("naive"), shaping.make("uniform")])
+    np.testing.assert_array_equal(uniform[1], 0)
+    acting = shaping.policies(match, shaping.init(match, jax.random.key(1)))
+    seen = shaping.outcome(match, acting, jax.random.key(0))
+    expected = shaping.exact_outcome(match.env, joint(match, acting)[0])
+    np.testing.assert_allclose(seen.reward_per_step, expected.reward_per_step)
+
+
+def test_trained_policies_sit_among_learners_on_exact_values():
+    naive = shaping.make("naive")
+    tables, _, _ = tables_after([naive, naive])
+    frozen = shaping.Frozen.of(naive, jnp.asarray(tables), 1)
+    before, after, _ = tables_after([naive, frozen])
+    np.testing.assert_allclose(before[1], tables[1], rtol=1e-5)
+    np.testing.assert_array_equal(before[1], after[1])
+    assert np.abs(before[0] - after[0]).max() > 0.1
 
 
 def test_no_lapack_call_is_compiled():

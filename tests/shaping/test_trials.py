@@ -303,5 +303,5 @@ def test_a_frozen_shaper_goes_on_to_choose_its_tables():
     expected, found = (outcome(own, shaping.init(own, KEY), KEY).reward_per_step for own in (match, frozen))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert (np.abs(np.diff(expected[:, 0])) > 1e-3).all(), "tables do not change"
-    with pytest.raises(ValueError, match="TitForTat has none"):
-        Match.of(env, [frozen.learners[0], shaping.make("tit_for_tat")], episodes=4)
+    with pytest.raises(ValueError, match="Grim has none"):
+        Match.of(env, [frozen.learners[0], shaping.make("grim")], episodes=4)
