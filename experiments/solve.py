@@ -189,19 +189,21 @@ def sentence(game: NormalForm, found: Solution, starts: int = 0) -> str:
     joint = tuple(int(own) for own in likely)
     pure = bool((found.profile.max(axis=1) > 1 - FLOOR).all())
     text += f" It is {'' if pure else 'nearly '}({', '.join(names[i][a] for i, a in enumerate(joint))})"
-    kinds = []
-    settled = np.argwhere(np.asarray(pure_equilibria(game)))
-    if len(settled) > 1 and any((own == joint).all() for own in settled):
-        payoffs = np.asarray(game.payoffs)
-        here = payoffs[(slice(None), *joint)]
-        if all((here >= payoffs[(slice(None), *own)]).all() for own in settled):
-            kinds.append("the payoff-dominant")
-        if risk_dominant(game) == joint:
-            kinds.append("the risk-dominant")
-        no = "neither payoff- nor risk-dominant" if game.sizes == (2, 2) else "not the payoff-dominant"
-        ending = f"{' and '.join(kinds)} equilibrium" if kinds else no
-        return f"{text}: {ending} of {len(settled)} pure ones."
-    return f"{text}."
+    settled = [tuple(own) for own in np.argwhere(np.asarray(pure_equilibria(game))).tolist()]
+    return f"{text}: {_among(game, joint, settled)}." if len(settled) > 1 and joint in settled else f"{text}."
+
+
+def _among(game: NormalForm, joint: tuple[int, ...], settled: Sequence[tuple[int, ...]]) -> str:
+    """Which of several pure equilibria one is."""
+    earned = {own: np.asarray(game.payoffs)[(slice(None), *own)] for own in settled}
+    by_payoff = [own for own in settled if all((earned[own] >= other).all() for other in earned.values())]
+    chosen = {"payoff-dominant": by_payoff, "risk-dominant": [own for own in [risk_dominant(game)] if own]}
+    kinds = [f"the {kind}" for kind, own in chosen.items() if joint in own]
+    others = [kind for kind, own in chosen.items() if own and joint not in own]
+    if kinds:
+        return f"{' and '.join(kinds)} equilibrium of {len(settled)} pure ones"
+    ending = f", and not the {' or '.join(others)} one" if others else ""
+    return f"one of {len(settled)} pure equilibria{ending}"
 
 
 def swept(game: NormalForm, name: str, options: dict[str, Any], key: str, values: np.ndarray) -> list[Solution]:
