@@ -199,4 +199,5 @@ def _environment(env: Any) -> NormalForm:
     reward = jax.jit(jax.vmap(lambda actions: env.step(state, actions, jax.random.key(1))[1].reward))(joint)
     names = getattr(env, "actions", ())
     padded = [[*own, *map(str, range(len(own), size))] for own in names] if names else ()
-    return normal_form(np.asarray(reward, np.float64).T.reshape(n, *(size,) * n), mask, type(env).__name__, padded)
+    table = np.asarray(reward).T.reshape(n, *(size,) * n)
+    return normal_form(table, mask, type(env).__name__, padded, dtype=reward.dtype)  # no more digits than these

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -19,7 +19,7 @@ from equilibria.properties import is_symmetric
 from equilibria.solution import Solution
 from equilibria.solver import Solver
 
-__all__ = ["distinct", "label", "solve", "solve_batch"]
+__all__ = ["build", "distinct", "label", "solve", "solve_batch"]
 
 APART = 1e-4
 """Profiles that differ by less in every probability are one solution."""
@@ -77,8 +77,8 @@ def solve(
             by, tried = f"{own.means()} from a random start", own.retries
             single = min([single, *(dress(one, method=by) for one in again)], key=_worth)
         if not single.converged:
-            why = own.reason(_plain(table), single)
-            single = single.replace(reason=f"{why}, nor did {tried} random starts" if why and tried else why)
+            more = f"{tried} random starts led to none either" if tried else ""
+            single = single.replace(reason="; ".join(filter(None, [own.reason(_plain(table), single), more])))
     if symmetric and not _same(single):
         raise ValueError("symmetric=True: the solution found is not symmetric; ask for restarts=K")
     return single
@@ -157,8 +157,13 @@ def _built(solver: str | Solver, options: dict[str, Any]) -> tuple[Solver, dict[
         raise ValueError(f"options {sorted(options)}: expected none beside a solver that is built already")
     if not isinstance(solver, str):
         return solver, label(solver)
-    built = make(solver, **{name: _number(value) for name, value in options.items()})
+    built = build(solver, options)
     return built, label(built, solver)
+
+
+def build(solver: str, options: Mapping[str, Any]) -> Solver:
+    """The solver of that name; lists of numbers among its options are one a player."""
+    return make(solver, **{name: _number(value) for name, value in options.items()})
 
 
 def label(solver: Solver, name: str = "") -> dict[str, Any]:

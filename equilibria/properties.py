@@ -212,7 +212,8 @@ def risk_dominant(game: NormalForm) -> tuple[int, ...] | None:
     """
     if game.sizes != (2, 2):
         return None
-    tables, slack = _tables(game), _slack(game, CLOSE)
+    there = [np.flatnonzero(own) for own in np.asarray(game.mask)]
+    tables, slack = _tables(game)[:, there[0]][:, :, there[1]], _slack(game, CLOSE)
     strict, unsure = {}, {}
     for a, b in ((0, 0), (0, 1), (1, 0), (1, 1)):
         losses = np.array([tables[0, a, b] - tables[0, 1 - a, b], tables[1, a, b] - tables[1, a, 1 - b]])
@@ -223,4 +224,4 @@ def risk_dominant(game: NormalForm) -> tuple[int, ...] | None:
     (one, own), (two, its) = strict.items()
     if abs(own - its) <= max(unsure.values()):
         return None
-    return one if own > its else two
+    return tuple(int(own[action]) for own, action in zip(there, one if own > its else two, strict=True))

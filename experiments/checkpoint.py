@@ -103,7 +103,7 @@ def restore(path: Path, like: Any) -> tuple[int, Any]:
         name = jax.tree_util.keystr(leaf_path)
         known = about["schema"] != UNSIGNED or isinstance(leaf, jax.ShapeDtypeStruct)
         found = arrays.get(name, None if known else np.asarray(leaf))
-        if about["schema"] in PADDED and found is not None and found.ndim:
+        if about["schema"] in PADDED and found is not None and found.ndim and leaf.shape:
             found = found[: leaf.shape[0]]
         if found is None or found.shape != leaf.shape or found.dtype != leaf.dtype:
             have = "nothing" if found is None else f"{found.dtype}{list(found.shape)}"

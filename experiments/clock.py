@@ -52,20 +52,29 @@ class Clock:
         return self.steps / self.training_s if self.steps else 1.0
 
 
+_LISTENING: list[tuple[Clock, Console]] = []
+"""Who hears signals: a loop, and the loops around it."""
+
+
 @contextmanager
 def signals(clock: Clock, console: Console) -> Iterator[None]:
-    """Within it, the first signal asks the loop to stop after its chunk, the second stops at once."""
+    """Within it, the first signal asks this loop, and those around it, to stop; the second stops at once."""
 
     def handle(number: int, _: Any) -> None:
         if clock.signal is not None:
             raise SystemExit(128 + number)
-        clock.signal = number
+        for heard, _console in _LISTENING:
+            heard.signal = number
         name = signal.Signals(number).name
-        console.print(f"{name}: stopping after this chunk; once more to stop at once and lose what is not saved")
+        told = f"{name}: stopping after this chunk; once more to stop at once and lose what is not saved"
+        _LISTENING[0][1].print(told)
 
+    clock.signal = next((own.signal for own, _ in _LISTENING if own.signal is not None), clock.signal)
+    _LISTENING.append((clock, console))
     old = {number: signal.signal(number, handle) for number in STOPPING}
     try:
         yield
     finally:
+        _LISTENING.pop()
         for number, handler in old.items():
             signal.signal(number, handler)

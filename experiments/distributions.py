@@ -96,7 +96,7 @@ def _beta(options: dict[str, Any], place: float) -> float:
 
 
 QUANTILES: dict[str, Callable[[dict[str, Any], float], Any]] = {
-    "int_uniform": lambda own, place: min(int(own["min"] + place * (own["max"] - own["min"] + 1)), own["max"]),
+    "int_uniform": lambda own, place: min(own["min"] + int(place * (own["max"] - own["min"] + 1)), own["max"]),
     "uniform": _line,
     "log_uniform": lambda own, place: math.exp(_line(own, place)),
     "log_uniform_values": _log_line,

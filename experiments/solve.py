@@ -19,7 +19,7 @@ from rich.table import Table
 import envs
 import equilibria
 from equilibria import NormalForm, Solution
-from equilibria.front import label
+from equilibria.front import build, label
 from equilibria.numerics import in_lanes
 from equilibria.properties import risk_dominant
 from equilibria.solvers.pure import pure_equilibria
@@ -80,7 +80,7 @@ def _solve(asked: Solving, console: Console) -> int:
 
 def _nothing(asked: Solving, game: NormalForm) -> str:
     """That there is no solution, and why."""
-    reasons = [equilibria.make(name, **options).reason(game, None) for name, options in asked.solvers]
+    reasons = [build(name, options).reason(game, None) for name, options in asked.solvers]
     if asked.symmetric and not any(reasons):
         reasons = ["none found is symmetric"]
     return ": ".join(["no solution", *filter(None, dict.fromkeys(reasons))])
@@ -197,7 +197,10 @@ def _among(game: NormalForm, joint: tuple[int, ...], settled: Sequence[tuple[int
     """Which of several pure equilibria one is."""
     earned = {own: np.asarray(game.payoffs)[(slice(None), *own)] for own in settled}
     by_payoff = [own for own in settled if all((earned[own] >= other).all() for other in earned.values())]
-    chosen = {"payoff-dominant": by_payoff, "risk-dominant": [own for own in [risk_dominant(game)] if own]}
+    chosen = {
+        "payoff-dominant": by_payoff if len(by_payoff) == 1 else [],
+        "risk-dominant": [own for own in [risk_dominant(game)] if own],
+    }
     kinds = [f"the {kind}" for kind, own in chosen.items() if joint in own]
     others = [kind for kind, own in chosen.items() if own and joint not in own]
     if kinds:
@@ -210,18 +213,16 @@ def swept(game: NormalForm, name: str, options: dict[str, Any], key: str, values
     """Solutions over a range of one option, side by side where the solver can."""
     each: list[dict[str, Any]] = [options | {key: float(value)} for value in values]
     for own in each:
-        equilibria.make(name, **own).check(game)
+        build(name, own).check(game)
     with jax.enable_x64(True):
-        one = equilibria.make(name, **each[0])
+        one = build(name, each[0])
         table = equilibria.normal_form(np.asarray(game.payoffs, np.float64), np.asarray(game.mask))
         if one.on_host:
             return [equilibria.solve(table, name, **own) for own in each]
-        solve_at = lambda value: equilibria.make(name, **options | {key: value}).solve(table)  # noqa: E731
+        solve_at = lambda value: build(name, options | {key: value}).solve(table)  # noqa: E731
         found = jax.jit(partial(in_lanes, solve_at))(jnp.asarray(values, jnp.float64))
         return [
-            jax.tree.map(lambda leaf, k=k: np.asarray(leaf[k]), found).replace(
-                **label(equilibria.make(name, **own), name)
-            )
+            jax.tree.map(lambda leaf, k=k: np.asarray(leaf[k]), found).replace(**label(build(name, own), name))
             if found.converged[k]
             else equilibria.solve(table, name, **own)  # which tries more
             for k, own in enumerate(each)

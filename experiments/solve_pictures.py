@@ -12,6 +12,7 @@ import numpy as np
 
 import equilibria
 from equilibria import NormalForm, Solution
+from equilibria.front import build
 from equilibria.responses import perceive
 from equilibria.risk import Neutral
 from equilibria.solvers.quantal import LogitQuantal, RiskAverseQuantal
@@ -112,7 +113,7 @@ def _replies(path: Path, title: str, game: NormalForm, found: Any, solvers: Mapp
 
     shares, drawn = np.linspace(0.0, 1.0, GRID), {}
     for name, options in solvers.items():  # one curve where several solvers have the same
-        replies = _curves(game, equilibria.make(name, **options), shares)
+        replies = _curves(game, build(name, options), shares)
         same = next((own for own, other in drawn.items() if np.abs(other - replies).max() < 1e-6), ())
         drawn.pop(same, None)
         drawn[*same, name] = replies

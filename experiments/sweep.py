@@ -36,6 +36,7 @@ def sweep(asked: Sweeping, command: str, console: Console) -> int:
         UserError: a mistake in what was asked for, an engine that is missing, or a metric that no run has.
     """
     flags, clock = asked.flags, Clock()
+    console.file = console.file  # of now: what runs print in this process goes elsewhere
     for engine in {asked.sweep.method, flags["launcher"]} & set(ENGINES):
         _require(engine)
     record = Record.opened(asked)
@@ -51,7 +52,7 @@ def sweep(asked: Sweeping, command: str, console: Console) -> int:
     except Timeout as error:
         raise UserError(f"{record.folder}: another process is working in it") from error
     left = asked.total - sum(point.status != "proposed" for point in record.points)
-    if left and not record.reached:
+    if left > 0 and not record.reached:
         again = f"python run.py sweep --resume {shlex.quote(str(record.folder))}"
         console.print(f"{left} of {asked.total} runs are not done; to go on: {again}", soft_wrap=True)
         return 128 + (clock.signal or 2)

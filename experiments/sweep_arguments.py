@@ -22,8 +22,8 @@ SWEEP = """Run a sweep of Weights & Biases without a server: the same FILE, a di
 
 Methods grid, random and bayes (which needs the extra `sweep`); all distributions; the metric is the last value that a
 run has logged. Runs that differ in numbers (floats) of environments and learners only are trained together, in one
-program. A sweep that was stopped goes on with --resume DIR, or the same command again: runs that are done are not run
-again, half-done ones go on. Runs are below DIR/runs; DIR/results.csv has a row for each.
+program. A sweep that was stopped goes on with --resume DIR, or the same command with --out DIR: runs that are done are
+not run again, half-done ones go on. Runs are below DIR/runs; DIR/results.csv has a row for each.
 
 Examples: python run.py sweep configs/sweeps/lola_ipd.yaml --workers 2
           python run.py sweep configs/sweeps/lola_random.yaml --count 32

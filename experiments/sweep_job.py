@@ -16,7 +16,10 @@ from rich.console import Console
 
 from experiments.config import UserError, parse
 
-__all__ = ["Job", "run_job"]
+__all__ = ["STARTED", "Job", "run_job"]
+
+STARTED = "-- started --"
+"""A line of the output before each attempt."""
 
 PATIENCE_S = 60.0
 """So long a worker waits for one that still works in the directory: that of a sweep that was killed saves, and ends."""
@@ -45,6 +48,7 @@ def run_job(job: Job) -> None:
     """Start the runs of `job`, or go on with those that have been started. Results are what their directories hold."""
     job.output.parent.mkdir(parents=True, exist_ok=True)
     with job.output.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+        file.write(f"{STARTED}\n")
         try:
             from experiments.cli import main, prepare_jax
 
@@ -56,8 +60,8 @@ def run_job(job: Job) -> None:
                 _together(args, job.wide)
         except UserError as error:
             file.write(f"error: {error}\n")
-        except SystemExit as error:  # of the parser of flags, or of a second signal
-            if isinstance(error.code, int) and error.code > 128:
+        except SystemExit as error:
+            if error.code not in (None, 0, 2):  # of a second signal, or of submitit, not of the parser of flags
                 raise
         except Exception:
             traceback.print_exc()
@@ -104,7 +108,7 @@ def in_process(job: Job, share: int, watch: Callable[[], None] | None = None) ->
     if hasattr(os, "setpgrp"):
         os.setpgrp()
     if share > 1:
-        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(max(1, (os.cpu_count() or 1) // share)))
+        os.environ["JAX_NUM_CPU_DEVICES"] = str(max(1, int(os.environ["JAX_NUM_CPU_DEVICES"]) // share))
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if watch is not None:
         watch()

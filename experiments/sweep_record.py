@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,6 +19,7 @@ from experiments.psro_arguments import psro_arguments
 from experiments.run_directory import RunDirectory, new_directory, write_atomically
 from experiments.search import Point, propose
 from experiments.sweep_arguments import OPTIONS, Sweeping
+from experiments.sweep_job import STARTED
 from experiments.tracking import flat
 
 __all__ = ["Record", "parsed"]
@@ -41,19 +43,21 @@ class Record:
         """The record in the directory that is asked for, a new one or that of a sweep that goes on.
 
         Raises:
-            UserError: the directory holds something else, or cannot be written.
+            UserError: flags that no run can have; or the directory holds something else, or cannot be written.
         """
         name = f"sweep-{Path(asked.sweep.path).stem}"
+        if not asked.goes_on:
+            _check(asked, propose(asked, []))
         folder = Path(asked.out or "") if asked.goes_on else new_directory(asked.out, name)
         return cls(asked, folder)
 
     def read(self) -> None:
         """Keep what is asked for, and read what is there: statuses from the runs; a line cut short is left out."""
         file, path = Path(self.asked.sweep.path), self.folder / "sweep.jsonl"
-        if file.resolve() != (self.folder / "sweep.yaml").resolve():
-            write_atomically(self.folder / "sweep.yaml", file.read_bytes())
         options = {flag: self.asked.flags[flag] for flag in OPTIONS}
         write_atomically(self.folder / "options.yaml", yaml.safe_dump(options, sort_keys=False).encode())
+        if file.resolve() != (self.folder / "sweep.yaml").resolve():  # by which a sweep is known
+            write_atomically(self.folder / "sweep.yaml", file.read_bytes())
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         found: dict[int, Point] = {}
         for line in lines:
@@ -63,7 +67,7 @@ class Record:
         self.points = [found[run] for run in sorted(found)]
         for point in self.points:
             if point.status != "failed":
-                point.status = "proposed"
+                point.status, point.metric = "proposed", None
                 self.judge(point, None)
             elif self.asked.flags["retry"]:
                 point.status, point.reason = "proposed", None
@@ -76,7 +80,7 @@ class Record:
 
     def todo(self) -> list[Point]:
         """The next runs: those that are not done, or else what is proposed then."""
-        left = [point for point in self.points if point.status == "proposed"]
+        left = [point for point in self.points if point.status == "proposed" and point.run < self.asked.total]
         if not left and not self.reached:
             left = propose(self.asked, self.points)
             _check(self.asked, left)
@@ -122,21 +126,32 @@ class Record:
         name = self.asked.sweep.metric
         if name is None:
             return None
-        metrics = flat(list(run.read_metrics(1))[-1])
-        if name not in metrics:
-            names = [known for known in metrics if "/seed_" not in known]
+        last = list(run.read_metrics(1))[-1]
+        metrics, known = flat(last), flat(_filled(last))
+        if name not in known:
+            names = [own for own in known if "/seed_" not in own]
             raise UserError(f"metric {name!r}: {run.path} has none{did_you_mean(name, names)}")
-        return float(metrics[name]) if math.isfinite(metrics[name]) else None
+        value = metrics.get(name, math.nan)
+        return float(value) if math.isfinite(value) else None
 
 
 def _line(point: Point) -> str:
     return json.dumps(asdict(point)) + "\n"
 
 
+def _filled(data: Any) -> Any:
+    """`data` with numbers where there were none that are finite."""
+    if isinstance(data, dict):
+        return {name: _filled(value) for name, value in data.items()}
+    if isinstance(data, list):
+        return [_filled(value) for value in data]
+    return 0.0 if data is None else data
+
+
 def _reason(output: Path) -> str:
-    """The last error in the output of a job, or its last line."""
+    """The last error in the output of a job's last attempt, or its last line."""
     text = output.read_text(encoding="utf-8") if output.exists() else ""
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.rpartition(STARTED)[2].splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error: ")]
     return (errors or lines or ["the worker ended without a word"])[-1].removeprefix("error: ").strip()
 

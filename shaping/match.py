@@ -113,8 +113,8 @@ class Match(struct.PyTreeNode):
             others = sorted({type(learner).__name__ for learner in self.learners if not learner.tables})
             raise ValueError(
                 f"{type(readers[0]).__name__} on the exact objective reads the memory-one table of every seat, "
-                f"and {', '.join(others)} has none: expected learners on the exact objective or fixed strategies in "
-                "every seat, or one that samples, such as lola_dice, instead"
+                f"and {', '.join(others)} has none: expected learners on the exact objective in every seat, or, in "
+                "games seen by joint actions, strategies without memory; or one that samples, such as lola_dice, instead"
             )
         for learner in self.learners:
             learner.check_match(self)

@@ -16,8 +16,8 @@ from shaping.learner import ENVIRONMENTS, Context, Learner, Replay, Trajectory
 
 __all__ = ["Blind", "Prepared", "Stopped", "Tabled", "Wrapper", "tabled"]
 
-LARGEST_LOGIT = 30.0
-"""Of a table; probabilities beyond are 0 and 1 but for 1e-13."""
+NEVER = -30.0
+"""The logarithm of a probability of 0 in a table."""
 
 
 class Wrapper(Learner):
@@ -220,8 +220,8 @@ class Tabled(Wrapper):
         policy, every = self.learner.policy(self.learner.init(env, key)), jnp.ones(env.num_actions, bool)
         seen = jnp.arange(env.num_observations or 0, dtype=jnp.int32)
         chance = jax.vmap(lambda obs: self.learner.action_probabilities(env, policy, (), obs, every))(seen)
-        logits = jnp.log(jnp.asarray(chance, float))
-        return jnp.clip(logits[:, :-1] - logits[:, -1:], -LARGEST_LOGIT, LARGEST_LOGIT)
+        logits = jnp.maximum(jnp.log(jnp.asarray(chance, float)), NEVER)
+        return logits[:, :-1] - logits[:, -1:]
 
     def policy(self, state: Any) -> Any:
         """The table."""

@@ -100,7 +100,7 @@ class RiskDominant(Solver):
         strict = [np.asarray(own.profile) for own in Pure().every(game) if _is_strict(game, own.profile)]
         simple = risk_dominant(game)
         if simple is not None:
-            best, all_of_them = np.eye(2)[list(simple)], True
+            best, all_of_them = np.eye(game.num_actions)[list(simple)], True
         elif not strict:
             best, all_of_them = np.asarray(game.uniform()), False
         elif len(strict) == 2 and game.sizes == (2, 2):  # they tie

@@ -5,6 +5,8 @@ import pytest
 
 import envs
 import equilibria
+from equilibria.game import normal_form
+from equilibria.properties import is_supermodular
 
 GAMBIT = """NFG 1 R "a 2 x 3 game" { "Row \\"1\\"" "Column" }
 { { "up" "down" } { "left" "middle" "right" } }
@@ -155,3 +157,12 @@ def test_every_named_game_is_a_game_with_a_source():
         assert entry.about.endswith(".")
         assert game.name == name
         assert np.isfinite(np.asarray(game.payoffs)).all()
+
+
+def test_games_of_environments_have_no_more_digits_than_rewards(tmp_path):
+    rng = np.random.default_rng(0)
+    own, others = rng.integers(0, 100, (2, 2, 3)) / 10
+    table = np.stack([own[0][:, None] + others[0][None], own[1][None] + others[1][:, None]])
+    np.savez(tmp_path / "game.npz", payoffs=table)
+    assert is_supermodular(normal_form(table))
+    assert is_supermodular(equilibria.load(envs.make("matrix", payoffs=str(tmp_path / "game.npz"))))

@@ -450,6 +450,17 @@ def test_properties_know_no_units(unit, offset):
     np.testing.assert_array_equal(dominated(same(equilibria.load("prisoners_dilemma").payoffs)), [[True, False]] * 2)
 
 
+@pytest.mark.parametrize("kept", [(0, 1), (1, 2), (0, 2)])
+def test_risk_dominance_within_a_larger_table(kept):
+    table, mask = np.full((2, 3, 3), -7.0), np.isin(np.arange(3), kept)
+    table[np.ix_(range(2), kept, kept)] = equilibria.load("stag_hunt").payoffs
+    game = normal_form(table, [mask] * 2)
+    assert risk_dominant(game) == (kept[1], kept[1])
+    found = equilibria.solve(game, "risk_dominant")
+    assert found.converged
+    np.testing.assert_array_equal(found.profile, np.eye(3)[[kept[1]] * 2])
+
+
 def test_fits_are_made_in_double_precision():
     true = equilibria.solve("selten_chmura_7", "qre", precision=0.7).profile
     found = equilibria.fit("selten_chmura_7", 1000 * true, highest=10.0, points=10)

@@ -169,6 +169,19 @@ def test_what_does_not_converge_says_so(capsys):
     assert out == "no solution: no pure equilibrium exists\n"
 
 
+def test_ties_are_not_dominant(capsys, tmp_path):
+    (tmp_path / "game.json").write_text(json.dumps([[[1, 0], [0, 1]]] * 2))
+    _, out, _ = run(capsys, "--payoffs", str(tmp_path / "game.json"), "--solver", "pure", "--all")
+    assert " ".join(out.split()).count("one of 2 pure equilibria.") == 2
+
+
+def test_sweeps_take_one_number_a_player(capsys, tmp_path):
+    args = ("--game=chicken", "--solver=rae", "--risk=0.1,0.2", "--sweep=tremble=0:0.1:3", f"--out={tmp_path / 'out'}")
+    code, out, _ = run(capsys, *args, "--json")
+    assert code == 0
+    assert [dict(own["options"])["risk"] for own in json.loads(out)] == [[0.1, 0.2]] * 3
+
+
 def test_games_are_listed(capsys):
     assert main(["list"]) == 0
     _, _, games = capsys.readouterr().out.partition("games (solve --game)")

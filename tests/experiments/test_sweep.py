@@ -16,16 +16,20 @@ import numpy as np
 import pytest
 import scipy.stats
 import yaml
+from rich.console import Console
 
 from experiments import sweep as module
 from experiments.cli import main
+from experiments.clock import Clock, signals
 from experiments.config import UserError
 from experiments.distributions import KINDS, read_distribution
 from experiments.launchers import Done, Processes, make_launcher
+from experiments.run_directory import RunDirectory
 from experiments.search import RANDOM_FIRST, Point, propose
 from experiments.sides import Side
 from experiments.sweep_arguments import sweep_arguments
 from experiments.sweep_file import read_sweep
+from experiments.sweep_job import STARTED, Job, run_job
 from experiments.sweep_pictures import Axis
 from experiments.sweep_record import Record
 
@@ -214,6 +218,8 @@ def test_less_may_be_better_and_count_is_the_most(tmp_path, monkeypatch, capsys)
     assert main(["sweep", "--resume", str(tmp_path / "out"), "--count", "9"]) == 0
     assert launcher.jobs == [[2.0, 1.0, 3.0], [0.5]]
     assert "best: run 3," in capsys.readouterr().out
+    assert main(["sweep", "--resume", str(tmp_path / "out"), "--count", "2"]) == 0
+    assert "not done" not in capsys.readouterr().out
 
 
 def test_a_metric_that_no_run_has_is_named_and_can_be_mended(tmp_path, monkeypatch, capsys):
@@ -223,6 +229,52 @@ def test_a_metric_that_no_run_has_is_named_and_can_be_mended(tmp_path, monkeypat
     assert pretended(tmp_path, monkeypatch, launcher) == 0
     assert launcher.jobs == []
     assert results(tmp_path / "out")[3]["learners/welfare/median"] == "4.0"
+
+
+def test_a_run_without_a_number_has_no_metric_and_stops_no_others(tmp_path):
+    asked = sweep_arguments(
+        [file(tmp_path / "s.yaml", RATES, metric="learners/welfare/seed_1"), "--out", str(tmp_path / "o")]
+    )
+    record, run = Record.opened(asked), RunDirectory(tmp_path / "o" / "runs" / "000")
+    run.path.mkdir(parents=True)
+    for welfare, expected in (([1.0, 2.0], 2.0), ([1.0, None], None)):
+        run.metrics.write_text(json.dumps({"step": 3, "learners": {"welfare": welfare}}) + "\n")
+        assert record.metric(run) == expected
+    run.metrics.write_text(json.dumps({"step": 3, "learners": {"welfare": [None]}}) + "\n")
+    with pytest.raises(UserError, match=r"metric 'learners/welfare/seed_1': .* has none: did you mean 'learners/welfare"):
+        record.metric(run)
+
+
+def test_a_signal_within_a_run_stops_what_is_around_it(capsys):
+    """Also one that comes when the run has nothing left to do, or before it listens."""
+    outer, inner, later = Clock(), Clock(), Clock()
+    console = Console()
+    console.file = console.file
+    with signals(outer, console):
+        with redirect_stdout(io.StringIO()), signals(inner, Console()):
+            signal.raise_signal(signal.SIGINT)
+        assert outer.signal == inner.signal == signal.SIGINT
+        with signals(later, Console()):
+            assert later.signal == signal.SIGINT
+            with pytest.raises(SystemExit):
+                signal.raise_signal(signal.SIGINT)
+    assert "SIGINT: stopping after this chunk" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("code", [0, 2, 255, -1])
+def test_a_worker_ends_as_it_is_told(tmp_path, monkeypatch, code):
+    """By the parser of flags it fails; submitit ends it to queue it again."""
+
+    def main(_):
+        raise SystemExit(code)
+
+    monkeypatch.setattr("experiments.cli.main", main)
+    job = Job((0,), (tmp_path / "run",), (("train",),), tmp_path / "out.txt", wide=False)
+    if code in (0, 2):
+        run_job(job)
+    else:
+        with pytest.raises(SystemExit):
+            run_job(job)
 
 
 @pytest.mark.parametrize(
@@ -260,6 +312,9 @@ def test_choices_and_whole_numbers():
     assert die.kind == "int_uniform"
     seen = [die.at(die.draw(draws)) for _ in range(6000)]
     assert all(abs(seen.count(face) - 1000) < 150 for face in range(1, 7))
+    below = read_distribution({"min": -3, "max": 2})
+    seen = [below.at(below.draw(draws)) for _ in range(6000)]
+    assert all(abs(seen.count(face) - 1000) < 150 for face in range(-3, 3))
     coin = read_distribution({"values": ["a", [1, 2]], "probabilities": [0.9, 0.1]})
     seen = [str(coin.at(coin.draw(draws))) for _ in range(2000)]
     assert abs(seen.count("a") - 1800) < 80
@@ -361,7 +416,7 @@ def test_flags_that_no_run_has_are_refused_before_any_runs(tmp_path, capsys):
     path = file(tmp_path / "s.yaml", {"lola.lookahed_rate": {"values": [0.5, 1.0]}})
     assert main(["sweep", path, "--out", str(tmp_path / "out")]) == 2
     assert "did you mean 'lola.lookahead_rate'?" in capsys.readouterr().err
-    assert not (tmp_path / "out" / "runs").exists()
+    assert not (tmp_path / "out").exists()  # so that the command can be given again
     path = file(tmp_path / "r.yaml", {"lola.lookahead_rate": {"min": 0.5, "max": 1.0}}, method="random")
     assert main(["sweep", path]) == 2
     assert "method random has no end; expected --count" in capsys.readouterr().err
@@ -533,3 +588,7 @@ def test_a_worker_that_leaves_nothing_is_a_failure(tmp_path):
     (tmp_path / "some.txt").write_text("compiling\nerror: out of room\nbye\n")
     record.judge(point, tmp_path / "some.txt")
     assert point.reason == "out of room"
+    with (tmp_path / "some.txt").open("a") as file_:
+        file_.write(f"{STARTED}\nkilled\n")
+    record.judge(point, tmp_path / "some.txt")
+    assert point.reason == "killed"

@@ -361,6 +361,15 @@ def test_trained_policies_sit_among_learners_on_exact_values():
     assert np.abs(before[0] - after[0]).max() > 0.1
 
 
+@pytest.mark.parametrize("logits", [(40.0, 38.0), (0.0, -200.0), (200.0, 0.0)])
+def test_tables_have_the_probabilities_of_what_never_learns(logits):
+    naive, env = shaping.make("naive"), envs.make("rock_paper_scissors")
+    match = Match.of(env, [naive, shaping.Frozen.of(naive, jnp.array([[logits]]), 0)])
+    table = joint(match, shaping.policies(match, shaping.init(match, jax.random.key(0))))[0][1]
+    found = jax.nn.softmax(jnp.append(table[0], 0.0))
+    np.testing.assert_allclose(found, jax.nn.softmax(jnp.array([*logits, 0.0])), atol=1e-6)
+
+
 def test_no_lapack_call_is_compiled():
     """Batched LAPACK under vmap and scan was seen to hang."""
     match = seated("lola", envs.make("ipd", players=3))
