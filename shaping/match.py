@@ -114,7 +114,7 @@ class Match(struct.PyTreeNode):
             raise ValueError(
                 f"{type(readers[0]).__name__} on the exact objective reads the memory-one table of every seat, "
                 f"and {', '.join(others)} has none: expected learners on the exact objective in every seat, or, in "
-                "games seen by joint actions, strategies without memory; or one that samples, such as lola_dice, instead"
+                "games seen by joint actions, strategies without memory; or one that samples, such as lola_dice"
             )
         for learner in self.learners:
             learner.check_match(self)
