@@ -134,11 +134,18 @@ class Registry:
         return self._recipes[name]
 
 
+LISTED = 48
+"""Words of a list in a message."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`: did you mean 'x'?` with the nearest known word, or the list of known words."""
-    known = list(known)
+    """`: did you mean 'x'?` with the nearest known word, or the list of known words, unless they are too many."""
+    known = sorted(set(known))
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f": did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known))}"
+    if near:
+        return f": did you mean {near[0]!r}?"
+    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
+    return f"; known: {', '.join(known[:LISTED])}{more}"
 
 
 @cache

@@ -37,6 +37,8 @@ def load(source: Any) -> NormalForm:
         if entry := CATALOGUE.get(str(source)):
             return normal_form(entry.payoffs, name=str(source), actions=entry.actions)
         path = Path(source)
+        if path.suffix not in SUFFIXES and (path.suffix or path.exists()):
+            raise ValueError(f"game file {str(source)!r}: expected one of {', '.join(SUFFIXES)}")
         if path.suffix not in SUFFIXES:
             raise ValueError(
                 f"unknown game {str(source)!r}{did_you_mean(str(source), CATALOGUE)}; or a .json, .npz or .nfg file"
@@ -70,8 +72,11 @@ def _read(path: Path) -> NormalForm:
             raise ValueError(f"unknown key {sorted(unknown)[0]!r}; known: actions, mask, name, payoffs")
         actions = [list(map(str, own)) for own in data.get("actions", ())]
         return normal_form(data["payoffs"], data.get("mask"), str(data.get("name", path.stem)), actions)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, ArithmeticError) as error:
-        raise ValueError(f"game in {str(path)!r}: {type(error).__name__}: {error}") from error
+    except OSError as error:
+        raise ValueError(f"game in {str(path)!r}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, IndexError, ArithmeticError) as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ValueError(f"game in {str(path)!r}: {kind}{error}") from error
 
 
 def write(game: NormalForm, path: str | Path) -> None:

@@ -19,6 +19,7 @@ from envs.registry import Parameter, did_you_mean, read_parameters
 from experiments.errors import FaultError, UserError
 from experiments.flags import Group, defaults, parse_flags
 from experiments.given import config_files, given_flags, read_files
+from experiments.run_directory import require_run
 
 if TYPE_CHECKING:
     from envs import Environment
@@ -334,8 +335,7 @@ def _check_resumed(directory: str, given: Sequence[str]) -> None:
     for flag in given:
         if not with_resume(flag, "steps"):
             raise UserError(f"--{flag} with --resume: a run continues as it was; expected --steps or --wandb")
-    if not (Path(directory) / "config.yaml").is_file():
-        raise UserError(f"--resume {directory}: holds no run; expected a directory with a config.yaml")
+    require_run("train", directory)
 
 
 def _check_flags(groups: dict[str, Group], given: Iterable[str], keys: Iterable[str], files: str) -> None:
@@ -343,6 +343,9 @@ def _check_flags(groups: dict[str, Group], given: Iterable[str], keys: Iterable[
     flags = [f"{prefix}.{name}".lstrip(".") for prefix, group in groups.items() for name in group.parameters]
     for flag in given:
         if flag not in (*flags, *HELP):
+            owner = flag.partition(".")[0]
+            if "." in flag and owner in shaping.names() and owner not in groups:
+                raise UserError(f"--{flag}: no {owner} plays; expected it among --learners")
             raise UserError(f"unknown flag --{flag}{did_you_mean(flag, flags)}")
     allowed = [flag for flag in flags if flag not in (*CONTROL, "out")]
     allowed += [f"{name}.{p}" for name in shaping.names() for p in shaping.REGISTRY.parameters(name)]  # seated or not

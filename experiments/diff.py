@@ -31,10 +31,11 @@ def diff(asked: Comparison, command: str, console: Console) -> int:
         UserError: a summary that cannot be read.
     """
     summaries = [_summary(path) for path in asked.paths]
+    ran = summaries if all(path.is_dir() for path in asked.paths) else []  # of files nothing but flags is known
     found = {
         "flags": _differing(asked.flags),
-        "conditions": _differing([_conditions(own) for own in summaries]),
-        "numbers": _differing([_numbers(own) for own in summaries]),
+        "conditions": _differing([_conditions(own) for own in ran]),
+        "numbers": _differing([_numbers(own) for own in ran]),
     }
     labels = _labels(asked.paths)
     if asked.json:
@@ -44,7 +45,7 @@ def diff(asked: Comparison, command: str, console: Console) -> int:
     for title, rows in found.items():
         if rows:
             console.print(_table(title, labels, rows))
-        else:
+        elif ran or title == "flags":
             console.print(f"{title}: no difference", soft_wrap=True)
     return 0
 

@@ -65,7 +65,7 @@ def _flags(path: Path) -> dict[str, Any]:
     file = path / "config.yaml" if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"diff {path}: holds no run; expected a directory with a config.yaml, or a YAML file")
-    keys = read_yaml(str(file))
+    keys = read_yaml(str(file), "")
     command = "psro" if "oracle" in keys else "league" if "matchmaking" in keys else "train"
     readers: dict[str, Callable[[list[str]], Any]] = {
         "train": parse,

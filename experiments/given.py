@@ -62,21 +62,27 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def read_yaml(path: str) -> dict[str, str]:
-    """A YAML file as flag → text, nested mappings joined by dots and `name` standing for the mapping itself."""
+def read_yaml(path: str, named: str = "--config ") -> dict[str, str]:
+    """A YAML file as flag → text, nested mappings joined by dots and `name` standing for the mapping itself.
+
+    Messages say what it is `named`, before its path.
+    """
+    label = f"{named}{path}"
     try:
         with Path(path).open("rb") as file:
             text = file.read(MOST_YAML + 1)
         if len(text) > MOST_YAML:
-            raise UserError(f"--config {path}: has more than {MOST_YAML:,} bytes; expected a file of flags")
+            raise UserError(f"{label}: has more than {MOST_YAML:,} bytes; expected a file of flags")
         data = yaml.load(text.decode(), Loader=_PlainLoader)  # noqa: S506  a SafeLoader
         if not isinstance(data or {}, dict):
-            raise UserError(f"--config {path}: expected a mapping of flags to values, found {type(data).__name__}")
+            raise UserError(f"{label}: expected a mapping of flags to values, found {type(data).__name__}")
+        if {"method", "parameters"} <= set(data or {}):
+            raise UserError(f"{label}: is the file of a sweep; expected: python run.py sweep {path}")
         return flatten("", data or {})
     except OSError as error:
-        raise UserError(f"--config {path}: {error.strerror or error}") from error
+        raise UserError(f"{label}: {error.strerror or error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no text, no date, or too long a number
-        raise UserError(f"--config {path}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{label}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def flatten(prefix: str, value: Any) -> dict[str, str]:

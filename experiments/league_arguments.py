@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import equilibria
@@ -12,6 +11,7 @@ from envs.registry import Parameter, did_you_mean
 from experiments import config
 from experiments.config import CONTROL, TRAIN, Command, Run, UserError, resolve, with_resume
 from experiments.given import config_files, given_flags, read_files
+from experiments.run_directory import require_run
 
 __all__ = ["SAMPLED", "Contest", "default_flags", "league_arguments", "to_flags"]
 
@@ -39,7 +39,7 @@ OWN = {
         "matchmaking", "Literal['round_robin', 'swiss']", "round_robin", "every profile, or pairs in Swiss rounds."
     ),
     "rounds": Parameter("rounds", "int | None", None, "Swiss rounds; log2 of the number of entrants and two more."),
-    "looks": Parameter("looks", "int", 10, "evaluations over the whole of learning, evenly spaced."),
+    "looks": Parameter("looks", "int | None", None, "evaluations in the course of learning, evenly spaced; else 10."),
     **CONTROL,
     "resume": Parameter("resume", "str | None", None, "go on in this directory: what has been played is kept."),
 }
@@ -90,8 +90,7 @@ def league_arguments(args: Sequence[str]) -> Contest:
         raise UserError(f"league takes flags only, found {args[0]!r}; did you mean --learners {args[0]}?")
     given = given_flags(args)
     if resume := given.get("resume"):
-        if not (Path(resume) / "config.yaml").is_file():
-            raise UserError(f"--resume {resume}: holds no league; expected a directory with a config.yaml")
+        require_run("league", resume)
         for flag in given:
             if not with_resume(flag, "solver", "payoff", *_solver_flags(given.get("solver"))):
                 raise UserError(f"--{flag} with --resume: what was played stays; expected --solver or --payoff")
@@ -107,6 +106,7 @@ def league_arguments(args: Sequence[str]) -> Contest:
         raise UserError(f"--learners {run.learners}: expected two or more entrants, each once")
     if own["rounds"] is not None and own["rounds"] < 1:
         raise UserError(f"--rounds {own['rounds']}: expected 1 or more")
+    own["looks"] = min(10, run.steps) if own["looks"] is None else own["looks"]
     if not 1 <= own["looks"] <= run.steps:
         raise UserError(f"--looks {own['looks']}: expected a whole number from 1 to the {run.steps} steps")
     chosen = {flag: _plain(own[flag]) for flag in _solver_flags(own["solver"]) if flag in own}

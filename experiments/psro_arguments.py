@@ -14,6 +14,7 @@ from envs.registry import Parameter, did_you_mean, read_parameters
 from experiments.config import CONTROL, TRAIN, UserError, mirror_parameters, with_resume
 from experiments.flags import Group, defaults, parse_flags
 from experiments.given import config_files, given_flags, read_files
+from experiments.run_directory import require_run
 
 __all__ = ["EXACT", "Growing", "default_flags", "psro_arguments", "to_flags"]
 
@@ -106,8 +107,7 @@ def psro_arguments(args: Sequence[str]) -> Growing:
         for flag in given:
             if not with_resume(flag, "iterations"):
                 raise UserError(f"--{flag} with --resume: a run continues as it was; expected --iterations or --wandb")
-        if not (Path(resume) / "config.yaml").is_file():
-            raise UserError(f"--resume {resume}: holds no run; expected a directory with a config.yaml")
+        require_run("psro", resume)
     files = config_files(args)
     from_files = read_files(files)
     groups = _groups({**from_files, **{flag: value for flag, value in given.items() if value is not None}})

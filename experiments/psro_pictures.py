@@ -26,12 +26,14 @@ def draw(folder: Path, title: str, progress: Progress, lines: list[dict[str, Any
         progress: where the run has come to.
         lines: of `metrics.jsonl`.
     """
+    curves, count = title, len(progress.profile)
+    title += f", the first of {count} seeds" if count > 1 else ""
     _game(folder / "game.png", title, progress)
     if lines:
         _mixtures(folder / "mixtures.png", title, lines)
     _risk(folder / "risk.png", title, progress)
     if lines:
-        _curves(folder / "curves.png", title, lines)
+        _curves(folder / "curves.png", curves, lines)
 
 
 def means(mean: np.ndarray, profile: np.ndarray, sizes: np.ndarray, player: int) -> np.ndarray:
@@ -89,7 +91,7 @@ def _game(path: Path, title: str, progress: Progress) -> None:
     axes.set_title(f"{title}: mean return of player 0", loc="left", fontsize=11)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    figure.colorbar(image, ax=axes, fraction=0.04).outline.set_visible(False)
+    figure.colorbar(image, ax=axes, fraction=0.04, label="mean return").outline.set_visible(False)
     figure.savefig(path, dpi=130)
 
 
@@ -146,6 +148,7 @@ def _risk(path: Path, title: str, progress: Progress) -> None:
         panel.set_xlabel("standard deviation that the others cause")
         panel.spines[["top", "right"]].set_visible(False)
         if player == 0:
+            figure.suptitle(f"{title}: mean and risk", x=0.01, ha="left", fontsize=11)
             panel.set_ylabel("mean return")
             panel.legend(frameon=False, fontsize=8)
     figure.suptitle(f"{title}: mean against risk; size: share of the mixture", x=0.01, ha="left", fontsize=11)

@@ -69,6 +69,8 @@ def report_arguments(args: Sequence[str]) -> Reporting:
     out = Path(values["out"]) if values["out"] else Path(found[0]) / "report.html"
     if out.exists() and not _is_report(out):
         raise UserError(f"--out {out}: already holds something else; expected a new file, or a report")
+    if out.suffix not in (".html", ".htm"):
+        raise UserError(f"--out {out}: expected a name that ends in .html")
     return Reporting(directories, out, values["checkpoints"])
 
 
@@ -86,7 +88,7 @@ def kind_of(path: Path) -> str:
         return kind_of_run(path, str(path))
     if any(map(is_result, path.glob("*.json"))):
         return "reproduce"
-    inner = [str(own.parent) for own in sorted(path.glob("*/config.yaml"))]
+    inner = [str(own.parent) for own in sorted([*path.glob("*/config.yaml"), *path.glob("runs/*/config.yaml")])]
     hint = f", such as {' '.join(inner[:3])}" if inner else ""
     raise UserError(f"{path}: holds nothing that can be shown; expected the directory of a run{hint}")
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import yaml
 from filelock import FileLock, Timeout
 
-from experiments.config import FaultError, UserError
+from experiments.errors import FaultError, UserError
 from experiments.given import read_yaml
 from experiments.metrics import end_of, whole_lines
 
@@ -54,7 +54,7 @@ class RunDirectory:
         Raises:
             UserError: `out` holds a run or other files, or cannot be written.
         """
-        run = cls(new_directory(out, name))
+        run = cls(new_directory(out, name, f", or --resume {out}"))
         with run.locked():
             if run.config.exists():
                 raise UserError(f"--out {out}: another process has begun a run there; expected a new directory")
@@ -179,10 +179,20 @@ def kind_of_run(directory: Path, name: str) -> Literal["train", "psro", "league"
         UserError: it holds no run.
     """
     config = directory / "config.yaml"
+    if (directory / "sweep.yaml").is_file():
+        raise UserError(f"{name}: holds a sweep; expected one of its runs, such as {directory / 'runs' / '000'}")
     if not config.is_file():
         raise UserError(f"{name}: holds no run; expected a directory with a config.yaml")
     flags = read_yaml(str(config))
     return "psro" if "oracle" in flags else "league" if "looks" in flags else "train"
+
+
+def require_run(kind: str, directory: str) -> None:
+    """Raise a `UserError` unless a run of `kind` can be resumed in `directory`."""
+    found = kind_of_run(Path(directory), f"--resume {directory}")
+    if found != kind:
+        again = f"python run.py {'' if found == 'train' else f'{found} '}--resume {directory}"
+        raise UserError(f"--resume {directory}: holds a run of {found}; to go on with it: {again}")
 
 
 def require_training(directory: Path, name: str) -> Path:
@@ -198,8 +208,8 @@ def require_training(directory: Path, name: str) -> Path:
     return directory / "config.yaml"
 
 
-def new_directory(out: str | None, name: str) -> Path:
-    """Make the new directory `out`, or the first free `runs/<name>-<number>`.
+def new_directory(out: str | None, name: str, instead: str = "") -> Path:
+    """Make the new directory `out`, or the first free `runs/<name>-<number>`; `instead` is said where a run is.
 
     Raises:
         UserError: `out` holds a run or other files, or cannot be written.
@@ -209,7 +219,7 @@ def new_directory(out: str | None, name: str) -> Path:
             return _next(Path("runs"), name)
         path = Path(out)
         if (path / "config.yaml").exists():
-            raise UserError(f"--out {out}: already holds a run; expected a new directory, or --resume {out}")
+            raise UserError(f"--out {out}: already holds a run; expected a new directory{instead}")
         if path.is_dir() and not all(map(_of_no_run, path.iterdir())):
             raise UserError(f"--out {out}: is not empty; expected a new directory")
         path.mkdir(parents=True, exist_ok=True)

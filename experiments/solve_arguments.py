@@ -171,6 +171,9 @@ def _given(args: Sequence[str], known: dict[str, Parameter]) -> list[str]:
     found = [arg[2:].split("=")[0] for arg in args if arg.startswith("--")]
     for name in found:
         if name not in (*known, "help"):
+            owners = [solver for solver in equilibria.names() if name in equilibria.REGISTRY.parameters(solver)]
+            if owners:
+                raise UserError(f"--{name}: is a flag of {', '.join(owners)}; expected one of them by --solver")
             raise UserError(f"unknown flag --{name}{did_you_mean(name, known)}")
     if args and not args[0].startswith("-"):
         raise UserError(f"solve takes flags only, found {args[0]!r}; did you mean --game {args[0]}?")

@@ -57,8 +57,8 @@ def draw_frontier(
         risk.plot(stds[:, player], means[:, player], color=colour, linewidth=0.8, alpha=0.6)
         size = 40 if player % 2 == 0 else 14  # so that equal players do not hide each other
         points = risk.scatter(stds[:, player], means[:, player], c=values, s=size, cmap="viridis", zorder=3)
-        risk.annotate(f"player {player}", (stds[-1, player], means[-1, player]), xytext=(6, -4 - 10 * (player % 2)),
-                      textcoords="offset points", color=colour)  # fmt: skip
+        risk.annotate(f"player {player}", (stds[-1, player], means[-1, player]), xytext=(8, 6 - 20 * (player % 2)),
+                      textcoords="offset points", color=colour, zorder=5, path_effects=_halo())  # fmt: skip
         if player == 0:
             figure.colorbar(points, ax=risk, label=key)
     play.set_xlabel(key)
@@ -161,6 +161,13 @@ def _curves(game: NormalForm, solver: Any, shares: np.ndarray) -> np.ndarray:
         return np.asarray(jax.jit(jax.vmap(reply))(jnp.asarray(both)))
 
 
+def _halo() -> list[Any]:
+    """White around letters, so that they can be read on lines."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=3, foreground="white")]
+
+
 def _mark(axes: Any, points: Sequence[tuple[str, np.ndarray]]) -> None:
     """Circles, each with the names of all solvers that are there."""
     there: dict[tuple[float, ...], list[tuple[str, np.ndarray]]] = {}
@@ -171,7 +178,8 @@ def _mark(axes: Any, points: Sequence[tuple[str, np.ndarray]]) -> None:
         left = x > 0.6  # so that names stay inside, and those of neighbours apart
         axes.scatter(x, y, s=90, facecolor="none", edgecolor="black", zorder=4)
         axes.annotate(", ".join(names), (x, y), xytext=(-7 if left else 7, -15 if place % 2 else 7), zorder=5,
-                      textcoords="offset points", horizontalalignment="right" if left else "left")  # fmt: skip
+                      textcoords="offset points", horizontalalignment="right" if left else "left",
+                      path_effects=_halo())  # fmt: skip
 
 
 def _simplex(

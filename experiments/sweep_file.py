@@ -89,7 +89,10 @@ def read_sweep(path: str) -> Sweep:
     try:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"sweep {path}: {error.strerror or error}") from error
+        again = f"; to go on with a sweep: --resume {path}" if Path(path).is_dir() else ""
+        near = [str(own) for own in Path(path).parent.glob("*.y*ml")] if not again else []
+        hint = again or (did_you_mean(path, near) if near else "")
+        raise UserError(f"sweep {path}: {error.strerror or error}{hint}") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"sweep {path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):

@@ -30,13 +30,28 @@ def step(observation: Any, memory: Any, key: Any) -> Any:
     return CALL(np.asarray(observation, ABOUT["observation"]["dtype"]), memory, key)
 
 
+def read(text: str) -> Any:
+    """An observation, from JSON."""
+    seen, observation = ABOUT["observation"], None
+    try:
+        observation = json.loads(text)
+        fits = np.shape(observation) == tuple(seen["shape"])
+        good = fits and (not seen["values"] or observation in range(seen["values"]))
+    except ValueError:
+        good = False
+    if not good:
+        what = f"a whole number from 0 to {seen['values'] - 1}" if seen["values"] else f"JSON of shape {seen['shape']}"
+        sys.exit(f"error: observation {text}: expected {what}")
+    return observation
+
+
 def main() -> None:
     """Print what is done after each observation of an episode."""
     rng, seen = np.random.default_rng(), ABOUT["observation"]
     draw = lambda: rng.integers(seen["values"]) if seen["values"] else rng.random(seen["shape"])  # noqa: E731
     batch = ABOUT["batch"] or 1  # any number, unless it looks across environments
     memory = start(batch)
-    for observation in map(json.loads, sys.argv[1:]) if sys.argv[1:] else (draw() for _ in range(5)):
+    for observation in map(read, sys.argv[1:]) if sys.argv[1:] else (draw() for _ in range(5)):
         bits = rng.integers(2**32, size=(batch, 2), dtype=np.uint32)
         action, probabilities, memory = step([observation] * batch, memory, bits)
         print(f"{observation} -> {np.asarray(action)[0]}  probabilities {np.asarray(probabilities)[0].round(4)}")

@@ -17,10 +17,17 @@ def step(observation: int, rng: np.random.Generator) -> int:
     return int(rng.choice(len(ACTIONS), p=PROBABILITIES[observation]))
 
 
+def read(text: str) -> int:
+    """An observation, by its number."""
+    if not text.isdigit() or int(text) >= len(PROBABILITIES):
+        sys.exit(f"error: observation {text}: expected a whole number from 0 to {len(PROBABILITIES) - 1}")
+    return int(text)
+
+
 def main() -> None:
     """Print what is done after each observation."""
     rng = np.random.default_rng()
-    for observation in map(int, sys.argv[1:]) if sys.argv[1:] else range(len(PROBABILITIES)):
+    for observation in map(read, sys.argv[1:]) if sys.argv[1:] else range(len(PROBABILITIES)):
         action = step(observation, rng)
         shown = dict(zip(ACTIONS.tolist(), PROBABILITIES[observation].round(4).tolist(), strict=True))
         print(f"{observation} {HISTORIES[observation]} -> {action} {ACTIONS[action]}  {shown}")

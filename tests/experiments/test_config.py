@@ -296,6 +296,8 @@ def test_seats(learners, seats):
         (["--env", "zzz"], "unknown environment 'zzz'; known: bach_or_stravinsky"),
         (["--player", "4"], "unknown flag --player: did you mean 'players'?"),
         (["--lola.lookahed_rate=1"], "unknown flag --lola.lookahed_rate: did you mean 'lola.lookahead_rate'?"),
+        (["--learners=naive", "--lola.lookahead_rate=1"], "no lola plays; expected it among --learners"),
+        (["--config", "configs/sweeps/lola_ipd.yaml"], "is the file of a sweep; expected: python run.py sweep"),
         (["--seeds", "0"], "--seeds 0: expected a whole number from 1"),
         (["--steps", "0"], "--steps 0: expected a whole number from 1"),
         (["--learners", "lola,naive*x"], "'naive*x' is no seat"),

@@ -58,7 +58,9 @@ def test_defaults_that_a_file_leaves_out_are_filled_in(capsys, runs, tmp_path):
     (tmp_path / "file.yaml").write_text("players: 3\nseed: 2\n")
     _, out, _ = told(capsys, "--json=true", tmp_path / "file.yaml", runs[0])
     assert json.loads(out)["flags"] == {"seed": [2, 0]}
-    assert json.loads(out)["numbers"]["welfare"] == [None, 5.0]
+    assert json.loads(out)["numbers"] == {}
+    _, out, _ = told(capsys, tmp_path / "file.yaml", runs[0])
+    assert "conditions" not in out
 
 
 def test_runs_of_other_commands(capsys, runs, tmp_path):
@@ -79,12 +81,14 @@ def test_runs_of_other_commands(capsys, runs, tmp_path):
         (["a", "nowhere"], "diff nowhere: holds no run; expected a directory with a config.yaml, or a YAML file"),
         (["a", "b", "--jsn"], "unknown flag --jsn: did you mean 'json'?"),
         (["a", "bad.yaml"], "diff bad.yaml: unknown key 'plyers' in bad.yaml: did you mean 'players'?"),
+        (["a", "text.yaml"], "text.yaml: not valid YAML"),
         (["a", "damaged"], "diff damaged/summary.json: not valid JSON"),
     ],
 )
 def test_mistakes(capsys, runs, tmp_path, monkeypatch, args, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.yaml").write_text("plyers: 3\n")
+    (tmp_path / "text.yaml").write_text("a: b: c")
     damaged = run_directory(tmp_path, "damaged", [])
     (damaged / "summary.json").write_text("{")
     code, _, err = told(capsys, *args)

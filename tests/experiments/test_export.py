@@ -434,6 +434,14 @@ def test_populations_of_strategies_have_no_policy(tmp_path):
         experiments.load(tmp_path / "run")
 
 
+@pytest.mark.parametrize("script", ["play.py", "play_table.py"])
+@pytest.mark.parametrize("observation", ["5", "-1", "x"])
+def test_scripts_name_observations_that_are_none(exported, monkeypatch, script, observation):
+    monkeypatch.setattr(sys, "argv", [script, "0", observation])
+    with pytest.raises(SystemExit, match=f"observation {observation}: expected a whole number from 0 to 4"):
+        runpy.run_path(str(exported("exact", 0, 1) / script), run_name="__main__")
+
+
 def full_disk(*_):
     raise OSError(28, "No space left on device")
 

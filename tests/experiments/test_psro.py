@@ -200,7 +200,7 @@ def test_learners_learn_in_a_league(capsys, tmp_path):
         (("--solver", "nassh"), "did you mean 'nash'"),
         (("--env", "ipd", "--players", "3", "--matchmaking", "swiss"), "is for games of 2 players"),
         (("--looks", "900"), "expected a whole number from 1 to the 200 steps"),
-        (("--resume", "nowhere"), "holds no league"),
+        (("--resume", "nowhere"), "holds no run"),
         (("--learners", "naive,reinforce,tit_for_tat"), "expected each entrant once"),
     ],
 )
@@ -208,6 +208,20 @@ def test_mistakes_of_leagues(capsys, args, message):
     code, _, err = run(capsys, "league", *args)
     assert code == 2
     assert message in err
+
+
+def test_runs_of_other_commands_are_not_resumed(capsys, tmp_path):
+    for command, flags in {"psro": "oracle: exact", "league": "looks: 3", "": "env: ipd"}.items():
+        folder = tmp_path / (command or "train")
+        folder.mkdir()
+        (folder / "config.yaml").write_text(flags)
+    for command in ("psro", "league"):
+        code, _, err = run(capsys, command, "--resume", tmp_path / "train")
+        assert code == 2
+        assert f"holds a run of train; to go on with it: python run.py --resume {tmp_path / 'train'}" in err
+    code, _, err = run(capsys, "--resume", tmp_path / "psro")
+    assert code == 2
+    assert f"holds a run of psro; to go on with it: python run.py psro --resume {tmp_path / 'psro'}" in err
 
 
 def test_leagues_play_by_exact_values_where_all_have_them(capsys, tmp_path):

@@ -525,7 +525,8 @@ def test_damaged_files_are_told(trained, tmp_path, capsys, file, text, message):
         (("{trained}", "{trained}"), "expected each directory once"),
         (("{trained}", "--outt", "x"), "did you mean 'out'"),
         (("{trained}", "--out", "{empty}"), "already holds something else"),
-        (("{trained}", *QUICK, "--out", "{trained}/config.yaml/x"), "cannot be written"),
+        (("{trained}", "--out", "{empty}/x.pdf"), "expected a name that ends in .html"),
+        (("{trained}", *QUICK, "--out", "{trained}/config.yaml/x.html"), "cannot be written"),
     ],
 )
 def test_mistakes(trained, tmp_path, capsys, args, message):

@@ -241,7 +241,7 @@ def test_a_run_without_a_number_has_no_metric_and_stops_no_others(tmp_path):
         run.metrics.write_text(json.dumps({"step": 3, "learners": {"welfare": welfare}}) + "\n")
         assert record.metric(run) == expected
     run.metrics.write_text(json.dumps({"step": 3, "learners": {"welfare": [None]}}) + "\n")
-    with pytest.raises(UserError, match="seed_1': .* has none: did you mean 'learners/welfare"):
+    with pytest.raises(UserError, match=r"seed_1': .* has none: did you mean 'learners/welfare"):
         record.metric(run)
 
 
