@@ -15,17 +15,20 @@ from typing import Any
 from rich.console import Console
 
 from envs.registry import Registry, did_you_mean
-from experiments.commands import crossplay_arguments, evaluate_arguments, render_arguments, reproduce_arguments
 from experiments.config import FaultError, UserError, parse
+from experiments.crossplay_arguments import crossplay_arguments
 from experiments.diff_arguments import diff_arguments
 from experiments.dry import is_dry, resolved
+from experiments.evaluate_arguments import evaluate_arguments
 from experiments.export_arguments import export_arguments
 from experiments.forms import as_flags
 from experiments.hosts_arguments import meeting_argument
 from experiments.league_arguments import league_arguments
 from experiments.plot_arguments import plot_arguments
 from experiments.psro_arguments import psro_arguments
+from experiments.render_arguments import render_arguments
 from experiments.report_arguments import report_arguments
+from experiments.reproduce_arguments import reproduce_arguments
 from experiments.solve_arguments import solve_arguments
 from experiments.sweep_arguments import sweep_arguments
 

@@ -19,8 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 import shaping
 from envs import Environment
 from experiments.advance import EVALUATION_EPISODES, advance
-from experiments.commands import Entry, Pairing
 from experiments.config import FaultError, Run, UserError, build_environment, build_learners
+from experiments.crossplay_arguments import Entry, Pairing
 from experiments.crossplay_report import Cell, write
 from experiments.run_directory import new_directory
 from experiments.tiles import Tiles

@@ -18,8 +18,8 @@ from rich.table import Table
 import shaping
 from envs import Environment
 from experiments.advance import EVALUATION_EPISODES
-from experiments.commands import BEST_RESPONSE, NAIVE, Evaluation
 from experiments.config import FaultError, Run, UserError, build_environment, seat_names
+from experiments.evaluate_arguments import BEST_RESPONSE, NAIVE, Evaluation
 from experiments.run_directory import write_json
 from experiments.sides import Side
 from experiments.tables import QUANTILES, print_table, sentence, table, versions

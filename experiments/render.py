@@ -16,12 +16,12 @@ from rich.console import Console
 
 import shaping
 from envs import DifferentiableGame, Environment, MatrixGame, SymmetricGame
-from experiments.commands import Rendering
 from experiments.config import UserError, to_flags
 from experiments.curves import POINTS
 from experiments.episode import Frame, frames, play_trained
 from experiments.episode_pictures import draw_animation, draw_strip
 from experiments.pictures import Field, Policy, Rewards, draw_field, draw_policies, draw_rewards
+from experiments.render_arguments import Rendering
 from experiments.run_directory import RunDirectory
 from experiments.sides import build_sides
 from experiments.tables import learner_label

@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from envs.registry import did_you_mean
-from experiments.commands import Reproduction
 from experiments.config import UserError
+from experiments.reproduce_arguments import Reproduction
 from experiments.run_directory import write_atomically, write_json
 from experiments.tables import versions
 

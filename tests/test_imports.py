@@ -34,6 +34,17 @@ def test_imports_run_one_way(path):
         assert path.stem in populations or below <= {"envs.registry"}  # names and flags, which know no game
 
 
+@pytest.mark.parametrize("package", ORDER[:-1])
+def test_every_module_is_in_the_reference(package):
+    """But for scripts that are copied beside exported policies."""
+    files = [
+        path for path in (ROOT / package).rglob("*.py") if path.stem != "__init__" and "exported" not in path.parts
+    ]
+    modules = sorted(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files)
+    text = (ROOT / "docs" / "reference" / f"{package}.md").read_text(encoding="utf-8")
+    assert text.split() == ["#", f"`{package}`", *(word for module in modules for word in (":::", module))]
+
+
 @pytest.mark.parametrize(
     "module", ["envs", "shaping", "equilibria", "experiments", "experiments.config", "experiments.cli"]
 )

@@ -21,9 +21,9 @@ import shaping
 from experiments import crossplay as module
 from experiments.advance import advance
 from experiments.cli import main
-from experiments.commands import crossplay_arguments
 from experiments.config import UserError, build_environment
 from experiments.crossplay import forms, players
+from experiments.crossplay_arguments import crossplay_arguments
 from experiments.crossplay_report import COLUMNS, Cell, bootstrap_interval, sentence
 from experiments.figures import crossplay_distributions, crossplay_matrix
 from experiments.trained import load

@@ -14,8 +14,8 @@ import pytest
 import envs
 from experiments import evaluate as module
 from experiments.cli import main
-from experiments.commands import evaluate_arguments
 from experiments.evaluate import FILE, PANEL, Replay
+from experiments.evaluate_arguments import evaluate_arguments
 from experiments.trained import load
 
 pytestmark = pytest.mark.slow  # dozens of programs to compile

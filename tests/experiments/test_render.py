@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 import envs
 import shaping
 from experiments.cli import main
-from experiments.commands import render_arguments
 from experiments.config import UserError, parse
 from experiments.pictures import Policy, Rewards, draw_policies, draw_rewards, until_out
 from experiments.render import feasible, field, histories, hull, naive_field, policies, rewards, trajectories
+from experiments.render_arguments import render_arguments
 from experiments.sides import build_sides
 from experiments.trained import Trained, load
 from shaping import Match
