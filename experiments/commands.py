@@ -13,7 +13,7 @@ from experiments.flags import Group, parse_flags
 from experiments.given import read_yaml
 from experiments.run_directory import require_training
 
-__all__ = ["asks_for_help", "flag_values", "run_in", "split_arguments", "training_flags"]
+__all__ = ["asks_for_help", "flag_values", "one_directory", "run_in", "split_arguments", "training_flags"]
 
 
 def flag_values(known: Sequence[Parameter], flags: Sequence[str], prog: str, description: str) -> dict[str, Any]:
@@ -34,6 +34,19 @@ def split_arguments(args: Sequence[str]) -> tuple[list[str], list[str]]:
     """Positional arguments, and the flags after them."""
     end = next((place for place, arg in enumerate(args) if arg.startswith("-")), len(args))
     return list(args[:end]), list(args[end:])
+
+
+def one_directory(command: str, args: Sequence[str], example: str) -> tuple[list[str], list[str]]:
+    """The run directory that a command takes, [] beside `--help`, and the flags.
+
+    Raises:
+        UserError: none, or more than one.
+    """
+    found, flags = split_arguments(args)
+    if len(found) != 1 and not asks_for_help(flags):
+        what = " ".join(found) or "none"
+        raise UserError(f"{command} takes one run directory, found {what}; expected such as: {command} {example}")
+    return found, flags
 
 
 def asks_for_help(flags: Sequence[str]) -> bool:

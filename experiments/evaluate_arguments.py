@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from envs.registry import Parameter
-from experiments.commands import asks_for_help, run_in, split_arguments, training_flags
+from experiments.commands import one_directory, run_in, training_flags
 from experiments.config import Command, Run, UserError, resolve
 
 __all__ = ["BEST_RESPONSE", "NAIVE", "Evaluation", "evaluate_arguments"]
@@ -54,12 +54,7 @@ def evaluate_arguments(args: Sequence[str]) -> Evaluation:
         UserError: a mistake in the arguments.
         SystemExit: `--help` (0), or a flag whose value is not of its type (2).
     """
-    found, flags = split_arguments(args)
-    if len(found) != 1 and not asks_for_help(flags):
-        what = " ".join(found) or "none"
-        raise UserError(
-            f"evaluate takes one run directory, found {what}; expected such as: evaluate runs/ipd-2-lolax2-1"
-        )
+    found, flags = one_directory("evaluate", args, "runs/ipd-2-lolax2-1")
     trained, environment = run_in(Path(found[0]), found[0]) if found else (Run(), {})
     own = training_flags(batch=trained.batch, steps=100, seeds=trained.seeds, seed=trained.seed + trained.seeds)
     own["steps"] = replace(own["steps"], help="training steps of the fresh learners.")

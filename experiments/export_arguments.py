@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envs.registry import Parameter
-from experiments.commands import asks_for_help, flag_values, split_arguments
+from experiments.commands import flag_values, one_directory
 from experiments.config import UserError
 from experiments.run_directory import kind_of_run
 
@@ -52,10 +52,7 @@ def export_arguments(args: Sequence[str]) -> Exporting:
         UserError: a mistake in the arguments.
         SystemExit: `--help` (0), or a flag whose value is not of its type (2).
     """
-    found, flags = split_arguments(args)
-    if len(found) != 1 and not asks_for_help(flags):
-        what = " ".join(found) or "none"
-        raise UserError(f"export takes one run directory, found {what}; expected such as: export runs/ipd-2-lolax2-1")
+    found, flags = one_directory("export", args, "runs/ipd-2-lolax2-1")
     values = flag_values(FLAGS, flags, "python run.py export DIR", EXPORT)
     if kind_of_run(Path(found[0]), found[0]) == "league":
         raise UserError(f"{found[0]}: holds a league, whose entrants are not kept; expected a run of train or psro")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import shaping
 from envs.registry import Parameter, did_you_mean
-from experiments.commands import asks_for_help, flag_values, run_in, split_arguments
+from experiments.commands import flag_values, one_directory, run_in
 from experiments.config import TRAIN, UserError
 
 __all__ = ["Rendering", "render_arguments"]
@@ -78,12 +78,7 @@ def render_arguments(args: Sequence[str]) -> Rendering:
         UserError: a mistake in the arguments.
         SystemExit: `--help` (0), or a flag whose value is not of its type (2).
     """
-    found, flags = split_arguments(args)
-    if len(found) != 1 and not asks_for_help(flags):
-        what = " ".join(found) or "none"
-        raise UserError(
-            f"render takes one run directory, found {what}; expected such as: render runs/tandem-2-lolax2-1"
-        )
+    found, flags = one_directory("render", args, "runs/tandem-2-lolax2-1")
     values = flag_values(RENDER_FLAGS, flags, "python run.py render DIR", RENDER)
     path, rules = Path(found[0]), tuple(name.strip() for name in values["rules"].split(","))
     for name in rules:
