@@ -74,6 +74,8 @@ def _read(path: Path) -> NormalForm:
         return normal_form(data["payoffs"], data.get("mask"), str(data.get("name", path.stem)), actions)
     except OSError as error:
         raise ValueError(f"game in {str(path)!r}: {error.strerror or error}") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"game in {str(path)!r}: not valid JSON: {error}") from error
     except (ValueError, KeyError, TypeError, IndexError, ArithmeticError) as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise ValueError(f"game in {str(path)!r}: {kind}{error}") from error

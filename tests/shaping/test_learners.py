@@ -273,8 +273,8 @@ def test_a_learner_that_does_not_fit_is_refused_before_compiling(name, fields, g
 
 
 def test_combinations_that_cannot_be_are_refused():
-    with pytest.raises(ValueError, match="TitForTat has none: expected learners on the exact objective in every seat"):
-        seated("ipd", ["lola", "lola", "tit_for_tat"])
+    with pytest.raises(ValueError, match="Grim has none: expected learners on the exact objective in every seat"):
+        seated("ipd", ["lola", "lola", "grim"])
     with pytest.raises(ValueError, match="share: Dice is a function of the policies of all seats"):
         seated("ipd", "lola_dice", share=True)
 
