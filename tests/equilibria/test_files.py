@@ -83,7 +83,7 @@ def test_bad_files_are_named(tmp_path, name, text, message):
 def test_unknown_games_are_suggested():
     with pytest.raises(ValueError, match="did you mean 'stag_hunt'"):
         equilibria.load("stag_hnt")
-    with pytest.raises(ValueError, match="game in 'nowhere/game.json': No such file"):
+    with pytest.raises(ValueError, match=r"game in 'nowhere/game.json': No such file"):
         equilibria.load("nowhere/game.json")
     with pytest.raises(ValueError, match="one shape"):
         equilibria.load(([[1, 2]], [[1], [2]]))
