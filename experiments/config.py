@@ -345,7 +345,8 @@ def _check_flags(groups: dict[str, Group], given: Iterable[str], keys: Iterable[
         if flag not in (*flags, *HELP):
             owner = flag.partition(".")[0]
             if "." in flag and owner in shaping.names() and owner not in groups:
-                raise UserError(f"--{flag}: no {owner} plays; expected it among --learners")
+                where = "--learners" if "learners" in flags else "those who play"
+                raise UserError(f"--{flag}: no {owner} plays; expected it among {where}")
             raise UserError(f"unknown flag --{flag}{did_you_mean(flag, flags)}")
     allowed = [flag for flag in flags if flag not in (*CONTROL, "out")]
     allowed += [f"{name}.{p}" for name in shaping.names() for p in shaping.REGISTRY.parameters(name)]  # seated or not

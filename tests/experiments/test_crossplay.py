@@ -430,7 +430,7 @@ def test_the_output_is_numbered_and_never_overwritten(tmp_path, monkeypatch, cap
         (["{lola}", "{bare}"], "bare: holds no checkpoint"),
         (["ppo", "--sed", "1"], "unknown flag --sed: did you mean 'seed'?"),
         (["ppo", "--learners", "lola"], "unknown flag --learners"),
-        (["ppo", "--lola.learning_rate", "1"], "unknown flag --lola.learning_rate"),
+        (["ppo", "--lola.learning_rate", "1"], "--lola.learning_rate: no lola plays; expected it among those"),
         (["ppo", "--seeds", "0"], "--seeds 0: expected a whole number from 1"),
         (["ppo", "--ppo.clip", "-1"], "learner ppo: clip = -1.0: expected at least 0"),
         (["always_cooperate", "--env", "rock_paper_scissors"], "learner always_cooperate: MatrixGame with actions"),
