@@ -87,11 +87,12 @@ class Match(struct.PyTreeNode):
         require_range("episodes", episodes, 1, whole=True)
         require_range("rivals", rivals, 1, whole=True)
         require_choice("rival_start", rival_start, ("cold", "warm"))
+        for learner in learners:
+            learner.check(env, batch)
         if any(learner.tables for learner in learners):
             learners = [tabled(env, learner) or learner for learner in learners]
         groups: dict[Any, list[int]] = {}
         for seat, learner in enumerate(learners):
-            learner.check(env, batch)
             groups.setdefault(_form(learner, share), []).append(seat)
         seats = tuple(map(tuple, groups.values()))
         stacked = tuple(jax.tree.map(_stack, *(learners[seat] for seat in group)) for group in seats)
