@@ -122,7 +122,7 @@ def training_cases() -> dict[str, tuple[Callable[[], Any], float, float | None]]
     cases: dict[str, tuple[Callable[[], Any], float, float | None]] = {}
     settings = [(learner, players, "ipd", {}) for learner, players in TRAINING_STEPS]
     settings += [("ppo_gru", players, "ipd", {"gradient": "one_step"}) for players in (3, 4, 5)]  # as Pax has it
-    settings += [("ppo", players, "cournot", {}) for players in (2, 4, 8, 16)]
+    settings += [("ppo", 2, "coin_game", {}), *(("ppo", players, "cournot", {}) for players in (2, 4, 8, 16))]
     for learner, players, game, fields in settings:
         env = envs.make(game, players=players, horizon=100)
         match = shaping.Match.of(env, [shaping.make(learner, **fields)] * players, batch=100)

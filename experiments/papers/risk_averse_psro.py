@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.papers.risk_averse_driving import DRIVING, drive, held_out
 from experiments.papers.risk_averse_frontier import draw_frontier, frontier_lines
-from experiments.papers.risk_averse_matrix import MATRIX, matrix
+from experiments.papers.risk_averse_matrix import MATRIX, matrix, matrix_lines
 from experiments.papers.risk_averse_methods import BASELINES, EPISODES, TREMBLE, Effort, slug
 from experiments.papers.risk_averse_trust import trust
 from experiments.reproduce import Experiment
@@ -41,8 +41,9 @@ def experiments(scale: str) -> list[Experiment]:
         Experiment(
             f"matrix_{name}",
             f"Matrix games: {name}",
-            f"γ is 5 over the largest difference of payoffs, ε = {TREMBLE}; self-play is regret matching from"
-            f" {4 * effort.seeds} random starts, each by itself. Means over players, and over the others' profiles.",
+            f"γ is the number in the name over the largest difference of payoffs; everyone plays every action with"
+            f" {TREMBLE} at least. Self-play is regret matching from {4 * effort.seeds} random starts, each by itself."
+            " Everyone: all concepts equally often. Means over players.",
             1,
             partial(matrix, name, effort),
         )
@@ -88,7 +89,7 @@ def overview(results: dict[str, dict[str, Any]], folder: Path) -> list[str]:
     """Lines of Markdown; draws the frontier of driving into `folder`."""
     own = {data["method"]: data["own"] for data in results.values() if "method" in data}
     out = results.get("driving_held_out", {}).get("held_out", {})
-    lines = frontier_lines(own, out)
+    lines = matrix_lines([data for data in results.values() if "concepts" in data]) + frontier_lines(own, out)
     if len(own) > 2:
         file = "risk_averse_psro.png"
         draw_frontier(folder / file, own, out, set(BASELINES))

@@ -5,9 +5,18 @@ import json
 import numpy as np
 import pytest
 
+import equilibria
 from experiments import reproduce
 from experiments.cli import main
-from experiments.papers import differentiable, leading_the_pack, many_players, mfos, shaper
+from experiments.papers import (
+    differentiable,
+    leading_the_pack,
+    many_players,
+    mfos,
+    risk_averse_matrix,
+    risk_averse_psro,
+    shaper,
+)
 from experiments.papers.leading_the_pack_published import SHAPERS
 from experiments.reproduce import Experiment, Row, at_least, factor, near, shown
 
@@ -196,3 +205,26 @@ def test_the_pages_without_published_numbers_have_a_table(tmp_path):
     assert (tmp_path / "many_players.png").stat().st_size > 10_000
     found = {"ipd_tabular_none": {"game": "ipd_tabular", "ends": {"memory": {"trial": [[0, 1, 2], [3, 4, 5]]}}}}
     assert "| memory | 1.00 | 4.00 |" in "\n".join(shaper.overview(found, tmp_path))
+
+
+def test_deployed_play_trembles_and_moments_count_all_chance():
+    """Stag against 2 % of hares: 10 or 1."""
+    game = equilibria.load("stag_hunt")
+    pure = np.array([[1.0, 0.0], [0.0, 1.0]])
+    assert risk_averse_matrix._trembling(pure) == pytest.approx(np.array([[0.98, 0.02], [0.02, 0.98]]))
+    mixed = np.array([[0.5, 0.5], [0.02, 0.98]])
+    assert risk_averse_matrix._trembling(mixed) == pytest.approx(mixed)
+    stag, hare = np.array([[1.0, 0.0]] * 2), np.array([[0.0, 1.0]] * 2)
+    found = risk_averse_matrix._moments(game, stag, [(0.98, stag), (0.02, hare)])
+    assert found == pytest.approx([9.82, 9 * np.sqrt(0.98 * 0.02), (0.02 * 1 + 0.03 * 10) / 0.05])
+
+
+def test_averse_play_deviates_less_where_nash_leaves_a_choice():
+    """The first claim of arXiv 2205.15434, in the two games where Nash equilibria mix."""
+    for name in ("high_risk", "chicken"):
+        concepts = risk_averse_matrix.matrix(name, risk_averse_psro.EFFORTS["smoke"]).data["concepts"]
+        deviations = [concepts[who]["everyone"][1] for who in ("RAE 20", "RAE 5", "Nash")]
+        assert deviations == sorted(deviations)
+        assert deviations[0] < 0.85 * deviations[2]
+    table = risk_averse_matrix.matrix_lines([{"game": name, "concepts": concepts}])
+    assert f"| RAE 20 | {' / '.join(f'{x:.3g}' for x in concepts['RAE 20']['everyone'])} |" in table
