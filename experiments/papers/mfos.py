@@ -14,7 +14,7 @@ from jaxtyping import Array, Key
 import envs
 import shaping
 from envs import Environment
-from experiments.papers.differentiable import exact, fitted
+from experiments.papers.differentiable_play import exact, fitted
 from experiments.reproduce import Experiment, Row, at_least, near, shown
 from experiments.tiles import Tiles
 from shaping import Learner, Lola, Match, Naive
