@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -101,7 +102,7 @@ BASELINES = {
 
 def slug(name: str) -> str:
     """Of a method, for files and the command line."""
-    return "".join(own if own.isalnum() or own == "." else "_" for own in name.lower()).replace("__", "_").strip("_")
+    return re.sub(r"[^a-z0-9.]+", "_", name.lower()).strip("_")
 
 
 def rule(method: Method, effort: Effort) -> Psro:
