@@ -156,7 +156,7 @@ def experiments(scale: str) -> list[Experiment]:
     """All of them, at the effort of `scale`."""
     budget = {
         "smoke": "2 generations of 2 candidates",
-        "cpu": "200 generations of 64 candidates against 2 sets of rivals, 4 seeds",
+        "cpu": "100 generations of 64 candidates against 2 sets of rivals, 2 seeds",
         "full": "1000 generations of 256 candidates against 10 sets of rivals in trials of 100 episodes, 10 seeds",
     }[scale]
     text = (
