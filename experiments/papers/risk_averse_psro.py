@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.papers.risk_averse_driving import DRIVING, drive, held_out
+from experiments.papers.risk_averse_driving import CRASH, DRIVING, drive, held_out
 from experiments.papers.risk_averse_frontier import draw_frontier, frontier_lines
 from experiments.papers.risk_averse_matrix import MATRIX, matrix, matrix_lines
 from experiments.papers.risk_averse_methods import BASELINES, EPISODES, TREMBLE, Effort, slug
@@ -69,7 +69,7 @@ def experiments(scale: str) -> list[Experiment]:
         Experiment(
             f"driving_{slug(name)}",
             f"Driving: {name}",
-            f"`driving`, two cars, a crash costs 20; {grown_text}{evaluated}",
+            f"`driving`, two cars, a crash costs {CRASH:g}; {grown_text}{evaluated}",
             effort.seeds,
             partial(drive, name, effort),
             resumes=True,
