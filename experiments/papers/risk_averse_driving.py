@@ -38,7 +38,7 @@ DRIVING = BASELINES | {
 }
 STAY = "stays behind (control)"
 CRASH = 5.0
-"""What a crash costs, half of what staying behind earns; for 20 nobody learned to overtake in as many updates."""
+"""What a crash costs, half of what staying behind earns. At 20, self-play never overtook in as many updates."""
 
 
 def _road() -> Environment:
