@@ -12,7 +12,7 @@ import tyro
 
 from envs.registry import Parameter
 
-__all__ = ["Group", "defaults", "parse_flags"]
+__all__ = ["Group", "defaults", "parse_flags", "plain"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +67,13 @@ def defaults(groups: Mapping[str, Group]) -> dict[str, Any]:
         for prefix, group in groups.items()
         for name, parameter in group.parameters.items()
     }
+
+
+def plain(value: Any) -> Any:
+    """A tuple of one number as the number, of several as a list, one a player."""
+    if isinstance(value, tuple):
+        return value[0] if len(value) == 1 else list(value)
+    return value
 
 
 def _bare(groups: Mapping[str, Group], args: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ import equilibria
 from envs.registry import Parameter, did_you_mean
 from experiments import config
 from experiments.config import CONTROL, TRAIN, Command, Run, UserError, resolve, with_resume
+from experiments.flags import plain
 from experiments.given import config_files, given_flags, read_files
 from experiments.run_directory import require_run
 
@@ -109,7 +110,7 @@ def league_arguments(args: Sequence[str]) -> Contest:
     own["looks"] = min(10, run.steps) if own["looks"] is None else own["looks"]
     if not 1 <= own["looks"] <= run.steps:
         raise UserError(f"--looks {own['looks']}: expected a whole number from 1 to the {run.steps} steps")
-    chosen = {flag: _plain(own[flag]) for flag in _solver_flags(own["solver"]) if flag in own}
+    chosen = {flag: plain(own[flag]) for flag in _solver_flags(own["solver"]) if flag in own}
     return Contest(
         run,
         tuple(entrants),
@@ -159,10 +160,3 @@ def _solver_flags(name: str | None) -> dict[str, Parameter]:
     if name not in equilibria.names():
         raise UserError(f"unknown solver {name!r}{did_you_mean(name, equilibria.names())}")
     return equilibria.REGISTRY.parameters(name)
-
-
-def _plain(value: Any) -> Any:
-    """A tuple of one number as the number, of several as a list, one a player."""
-    if isinstance(value, tuple):
-        return value[0] if len(value) == 1 else list(value)
-    return value

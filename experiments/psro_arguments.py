@@ -12,7 +12,7 @@ import equilibria
 import shaping
 from envs.registry import Parameter, did_you_mean, read_parameters
 from experiments.config import CONTROL, TRAIN, UserError, mirror_parameters, with_resume
-from experiments.flags import Group, defaults, parse_flags
+from experiments.flags import Group, defaults, parse_flags, plain
 from experiments.given import config_files, given_flags, read_files
 from experiments.run_directory import require_run
 
@@ -122,13 +122,13 @@ def psro_arguments(args: Sequence[str]) -> Growing:
     values = parse_flags(groups, [*merged, *args], "python run.py psro", PSRO)
     own = values.pop("")
     _check(own)
-    solver = {name: _plain(own.pop(name)) for name in equilibria.REGISTRY.parameters(own["solver"])}
+    solver = {name: plain(own.pop(name)) for name in equilibria.REGISTRY.parameters(own["solver"])}
     psro = {name: own.pop(name) for name in _psro_fields()}
     resume = own.pop("resume")
     own.pop("config")
     own.pop("dry")
     learner = {} if own["oracle"] == EXACT else values[own["oracle"]]
-    oracle = {name: _plain(value) for name, value in values["oracle"].items()}
+    oracle = {name: plain(value) for name, value in values["oracle"].items()}
     return Growing(own, psro, values.get("env", {}), solver, oracle, learner, resume, values["wandb"])
 
 
@@ -185,13 +185,6 @@ def _groups(values: dict[str, Any]) -> dict[str, Group]:
 
 def _psro_fields() -> dict[str, Parameter]:
     return {p.name: p for p in read_parameters("equilibria.growth:Psro") if p.name not in HIDDEN}
-
-
-def _plain(value: Any) -> Any:
-    """A tuple of one number as the number, of several as a list, one a player."""
-    if isinstance(value, tuple):
-        return value[0] if len(value) == 1 else list(value)
-    return value
 
 
 def _check(own: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import equilibria
 from envs.registry import Parameter, did_you_mean
 from experiments.config import UserError
-from experiments.flags import Group, parse_flags
+from experiments.flags import Group, parse_flags, plain
 
 __all__ = ["Solving", "solve_arguments"]
 
@@ -120,7 +120,7 @@ def solve_arguments(args: Sequence[str]) -> Solving:
         if not values["sweep"] and not values["plot"]:
             raise UserError(f"--out {values['out']}: expected --plot or --sweep, which write files")
         _check_new(Path(values["out"]))
-    chosen = {key: _plain(values[key]) for key in given if key in options}
+    chosen = {key: plain(values[key]) for key in given if key in options}
     known = {name: set(equilibria.REGISTRY.parameters(name)) for name in names}
     solvers = tuple((name, {key: own for key, own in chosen.items() if key in known[name]}) for name in names)
     return Solving(
@@ -178,11 +178,6 @@ def _given(args: Sequence[str], known: dict[str, Parameter]) -> list[str]:
     if args and not args[0].startswith("-"):
         raise UserError(f"solve takes flags only, found {args[0]!r}; did you mean --game {args[0]}?")
     return found
-
-
-def _plain(value: Any) -> Any:
-    """A tuple of one number as the number."""
-    return value[0] if isinstance(value, tuple) and len(value) == 1 else value
 
 
 def _sweep(text: str, names: Sequence[str]) -> tuple[str, float, float, int]:
