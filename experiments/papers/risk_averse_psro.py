@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.papers.risk_averse_driving import CRASH, DRIVING, drive, held_out
-from experiments.papers.risk_averse_frontier import draw_frontier, frontier_lines
 from experiments.papers.risk_averse_matrix import MATRIX, matrix, matrix_lines
 from experiments.papers.risk_averse_methods import BASELINES, EPISODES, TREMBLE, Effort, slug
+from experiments.papers.risk_averse_page import claims, draw_frontier, frontier_lines
 from experiments.papers.risk_averse_trust import trust
 from experiments.reproduce import Experiment
 
@@ -29,7 +29,7 @@ included.
 
 EFFORTS = {
     "smoke": Effort(2, 1, 2, 16, 4, (0.5,)),
-    "cpu": Effort(5, 5, 300, 400, 125, (0.5, 5.0)),
+    "cpu": Effort(5, 5, 300, 400, 125, (0.5, 1.0, 5.0)),
     "full": Effort(20, 15, 1000, 2000, 500, (0.5, 1.0, 2.0, 5.0)),
 }
 
@@ -89,7 +89,8 @@ def overview(results: dict[str, dict[str, Any]], folder: Path) -> list[str]:
     """Lines of Markdown; draws the frontier of driving into `folder`."""
     own = {data["method"]: data["own"] for data in results.values() if "method" in data}
     out = results.get("driving_held_out", {}).get("held_out", {})
-    lines = matrix_lines([data for data in results.values() if "concepts" in data]) + frontier_lines(own, out)
+    lines = claims(results, own, out)
+    lines += matrix_lines([data for data in results.values() if "concepts" in data]) + frontier_lines(own, out)
     if len(own) > 2:
         file = "risk_averse_psro.png"
         draw_frontier(folder / file, own, out, set(BASELINES))
