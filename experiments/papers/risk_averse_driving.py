@@ -28,13 +28,13 @@ from shaping import Match
 __all__ = ["CRASH", "DRIVING", "STAY", "Sides", "drive", "fewer", "held_out"]
 
 DRIVING = BASELINES | {
-    "RAE 0.01, others": averse(0.01),
     "RAE 0.1, others": averse(0.1),
-    "RAE 0.01, episodes": averse(0.01, "episodes"),
-    "RAE 0.03, episodes": averse(0.03, "episodes"),
+    "RAE 1, others": averse(1.0),
     "RAE 0.1, episodes": averse(0.1, "episodes"),
-    "averse solver, neutral oracle, 0.03": averse(0.03, "episodes", oracle=False),
-    "neutral solver, averse oracle, 0.03": averse(0.03, "episodes", solver=False),
+    "RAE 0.3, episodes": averse(0.3, "episodes"),
+    "RAE 1, episodes": averse(1.0, "episodes"),
+    "averse solver, neutral oracle, 0.3": averse(0.3, "episodes", oracle=False),
+    "neutral solver, averse oracle, 0.3": averse(0.3, "episodes", solver=False),
 }
 STAY = "stays behind (control)"
 Sides = dict[str, dict[str, list[float]]]

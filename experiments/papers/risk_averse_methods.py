@@ -138,11 +138,11 @@ def grown(env: Environment, method: Method, effort: Effort, directory: Path) -> 
 
 
 def deployed(method: Method, progress: Progress) -> np.ndarray:
-    """Mixtures `[S, n, K]`."""
-    if not method.newest:
-        return progress.profile
-    newest = progress.games.sizes - 1
-    return np.eye(progress.profile.shape[2])[newest]
+    """Mixtures `[S, n, K]` as intended: without trembles, since not all methods have any."""
+    if method.newest:
+        return np.eye(progress.profile.shape[2])[progress.games.sizes - 1]
+    intended = np.maximum(progress.profile - method.options.get("tremble", 0.0), 0.0)
+    return intended / intended.sum(axis=2, keepdims=True)
 
 
 @partial(jax.jit, static_argnums=(3,))

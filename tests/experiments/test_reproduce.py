@@ -238,18 +238,18 @@ def test_the_page_of_averse_populations_says_what_holds(tmp_path):
     }  # fmt: skip
     drivers = {name: side(50.0, 15.0) for name in risk_averse_driving.BASELINES}
     drivers |= {"self-play": side(10.0, 20.0), "PSRO (Nash)": side(30.0, 15.4)}
-    drivers |= {"RAE 0.01, others": side(3.0, 15.0), "RAE 0.1, others": side(0.0, 10.0)}
+    drivers |= {"RAE 0.1, others": side(3.0, 15.0), "RAE 1, others": side(0.0, 10.0)}
     control = {risk_averse_driving.STAY: side(0.0, 10.0)}
     found = risk_averse_driving.fewer(drivers, control[risk_averse_driving.STAY])
-    assert found[0] == ("RAE 0.01, others", "PSRO (Nash)", 3.0, 30.0)
-    assert found[1][:2] == ("RAE 0.1, others", "")
+    assert found[0] == ("RAE 0.1, others", "PSRO (Nash)", 3.0, 30.0)
+    assert found[1][:2] == ("RAE 1, others", "")
     results = {f"driving_{name}": {"method": name, "own": own} for name, own in drivers.items()}
     results["driving_held_out"] = {"held_out": drivers | control}
     shares = {"PSRO (Nash)": [1.0, 0.9], "RAE, three times that γ": [0.0, 0.0]}
     results["trust_1"] = {"penalty": 1.0, "gamma": 0.25, "shares": shares}
     text = "\n".join(risk_averse_psro.overview(results, tmp_path))
-    assert "RAE 0.01, others: 3 crashes per 1000 episodes against 30 (PSRO (Nash))" in text
-    assert "RAE 0.1, others: " not in text.split("## Driving")[0]
+    assert "RAE 0.1, others: 3 crashes per 1000 episodes against 30 (PSRO (Nash))" in text
+    assert "RAE 1, others: " not in text.split("## Driving")[0]
     assert "above γ = 0.25. Share of stags in what was caught or gathered: PSRO (Nash) 0.95, RAE" in text
     assert "| stays behind (control) | - / 0 | - / 10 | - / 0 | - / 1 |" in text
     assert (tmp_path / "risk_averse_psro.png").stat().st_size > 10_000
