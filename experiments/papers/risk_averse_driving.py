@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 import envs
 import shaping
 from envs import Environment
+from equilibria.risk import ConditionalValueAtRisk
 from experiments.papers.risk_averse_methods import (
     BASELINES,
     EPISODES,
@@ -35,6 +37,8 @@ DRIVING = BASELINES | {
     "RAE 1, episodes": averse(1.0, "episodes"),
     "averse solver, neutral oracle, 0.3": averse(0.3, "episodes", oracle=False),
     "neutral solver, averse oracle, 0.3": averse(0.3, "episodes", solver=False),
+    "RAE 0.1, worst third": replace(averse(0.1, "episodes"), measure=ConditionalValueAtRisk(1 / 3)),
+    "RAE 0.1, worst tenth": replace(averse(0.1, "episodes"), measure=ConditionalValueAtRisk(0.1)),
 }
 STAY = "stays behind (control)"
 Sides = dict[str, dict[str, list[float]]]

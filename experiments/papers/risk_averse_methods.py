@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ import shaping
 from envs import Environment
 from equilibria.learner_oracle import LearnerOracle
 from equilibria.psro import Progress, Psro, iterate, start
-from equilibria.risk import MeanVariance, Neutral
+from equilibria.risk import MeanVariance, Neutral, Risk
 from experiments import checkpoint
 
 __all__ = [
@@ -67,7 +67,7 @@ class Method:
     Attributes:
         solver: name.
         options: of the solver.
-        gamma: of the oracle; 0 for one that is neutral to risk.
+        measure: what the oracle maximises.
         uncertain: what varies, for the oracle; "episodes" lets the variance within an entry count for the solver too.
         self_play: how much of the target is the newest policy.
         newest: whether the newest policy is deployed, not a mixture.
@@ -75,7 +75,7 @@ class Method:
 
     solver: str
     options: dict[str, Any]
-    gamma: float = 0.0
+    measure: Risk = field(default_factory=Neutral)
     uncertain: Literal["profiles", "episodes"] = "profiles"
     self_play: float = 0.0
     newest: bool = False
@@ -86,7 +86,7 @@ def averse(
 ) -> Method:
     """Risk-averse PSRO, or one half of it."""
     options = {"risk": gamma, "tremble": TREMBLE} if solver else {}
-    return Method("rae" if solver else "nash", options, gamma if oracle else 0.0, uncertain)
+    return Method("rae" if solver else "nash", options, MeanVariance(gamma) if oracle else Neutral(), uncertain)
 
 
 BASELINES = {
@@ -108,10 +108,9 @@ def slug(name: str) -> str:
 def rule(method: Method, effort: Effort) -> Psro:
     """As PSRO."""
     learner = shaping.make("ppo", learning_rate=0.005, entropy=0.1, minibatches=2, normalize=False, max_grad_norm=1e6)
-    measure = MeanVariance(method.gamma) if method.gamma else Neutral()
     oracle = LearnerOracle(
         learner,
-        measure,
+        method.measure,
         method.uncertain,
         updates=effort.updates,
         profiles=16,

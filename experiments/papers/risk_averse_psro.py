@@ -23,7 +23,7 @@ INTRODUCTION = """# Risk-averse populations: the claims, measured
 tables are not public, so environments are re-created from what is said of them (see [conventions](../conventions.md)),
 and nothing here has a published number to meet, but for the claim of seven times fewer crashes. γ has the unit 1 /
 return; with "others" the variance is that which the others' policies cause, with "episodes" that of all returns, chance
-included.
+included. "Worst third" and "worst tenth" are what the oracle maximises instead: the mean of that share of its episodes.
 """
 
 
