@@ -157,12 +157,12 @@ def reproduce(asked: Reproduction, command: str, console: Console) -> int:
         wanted = experiment.name in asked_for
         if wanted and (asked.fresh or not file.is_file() or read_result(file)["setting"] != experiment.setting):
             console.print(f"{experiment.name}: {experiment.title} ...", soft_wrap=True)
-            start = time.perf_counter()
+            start, resumed = time.perf_counter(), experiment.resumes and (directory / experiment.name).is_dir()
             found = experiment.run(directory / experiment.name) if experiment.resumes else experiment.run()
             found = found if isinstance(found, Measured) else Measured(found, {})
             seconds = round(time.perf_counter() - start, 1)
             result = {"title": experiment.title, "setting": experiment.setting, "command": command}
-            result |= {"seeds": experiment.seeds, "seconds": seconds, "versions": versions()}
+            result |= {"seeds": experiment.seeds, "seconds": seconds, "resumed": resumed, "versions": versions()}
             write_json(file, result | asdict(found))
         if file.is_file():
             results.append((experiment, read_result(file)))
@@ -179,7 +179,7 @@ def reproduce(asked: Reproduction, command: str, console: Console) -> int:
 
 
 def read_result(file: Path) -> dict[str, Any]:
-    """What an experiment left: its setting, seconds, seeds, rows and data.
+    """What an experiment left: its setting, seconds, whether these are since it was resumed, seeds, rows and data.
 
     Raises:
         UserError: a damaged file.
@@ -188,7 +188,7 @@ def read_result(file: Path) -> dict[str, Any]:
         result = json.loads(file.read_text(encoding="utf-8"))
         rows = [asdict(Row(**row)) for row in result["rows"]]
         kept = {key: result[key] for key in ("setting", "seconds", "seeds")}
-        return kept | {"rows": rows, "data": result.get("data", {})}
+        return kept | {"resumed": result.get("resumed", False), "rows": rows, "data": result.get("data", {})}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{file}: is damaged; expected what `reproduce` writes: remove it, or use --fresh True"
@@ -218,7 +218,8 @@ def _number(value: float | str | None, tolerance: str) -> str:
 
 
 def _effort(result: dict[str, Any]) -> str:
-    return f"{result['seeds']} seed{'' if result['seeds'] == 1 else 's'}, {result['seconds']:.0f} s."
+    since = " since it was resumed" if result["resumed"] else ""
+    return f"{result['seeds']} seed{'' if result['seeds'] == 1 else 's'}, {result['seconds']:.0f} s{since}."
 
 
 def _table(experiment: Experiment, result: dict[str, Any]) -> Table:

@@ -39,8 +39,10 @@ def _varies(games: list[dict[str, Any]]) -> str:
         averse = min(value for who, value in deviation.items() if who.startswith("RAE"))
         others = {who: value for who, value in deviation.items() if not who.startswith(("RAE", "risk-averse"))}
         least = min(others, key=lambda who: others[who])
-        said.append(f"{data['game']} {averse:.3g} (Nash {deviation['Nash']:.3g}; least, {least}, {others[least]:.3g})")
-    return f"Deviation of payoffs when everyone meets everyone, RAE of the best γ: {'; '.join(said)}."
+        nash, best = (f"{deviation[who]:.3g}" for who in ("Nash", "Nash, highest sum"))
+        said.append(f"{data['game']} {averse:.3g} (Nash {nash}, {best}; least of others {others[least]:.3g}, {least})")
+    text = "Deviation of payoffs when everyone meets everyone, RAE of the best γ (Nash, Nash of the highest sum"
+    return f"{text}; who deviates least without aversion): {'; '.join(said)}."
 
 
 def _hunts(data: dict[str, Any]) -> str:
