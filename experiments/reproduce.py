@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import importlib
+import itertools
 import json
 import math
 import time
@@ -85,7 +86,8 @@ class Experiment:
         setting: what was run, and where the published numbers are from.
         seeds: independent runs behind each row.
         run: measures them; returns rows, or `Measured`.
-        resumes: whether `run` takes a directory of its own, in which it goes on where it was stopped.
+        resumes: whether `run` takes a directory of its own, in which it goes on where it was stopped; it holds
+            `setting.txt`, too.
     """
 
     name: str
@@ -157,7 +159,9 @@ def reproduce(asked: Reproduction, command: str, console: Console) -> int:
         wanted = experiment.name in asked_for
         if wanted and (asked.fresh or not file.is_file() or read_result(file)["setting"] != experiment.setting):
             console.print(f"{experiment.name}: {experiment.title} ...", soft_wrap=True)
-            start, resumed = time.perf_counter(), experiment.resumes and (directory / experiment.name).is_dir()
+            start, resumed = time.perf_counter(), False
+            if experiment.resumes:
+                resumed = _goes_on(directory / experiment.name, experiment.setting, asked.fresh)
             found = experiment.run(directory / experiment.name) if experiment.resumes else experiment.run()
             found = found if isinstance(found, Measured) else Measured(found, {})
             seconds = round(time.perf_counter() - start, 1)
@@ -176,6 +180,18 @@ def reproduce(asked: Reproduction, command: str, console: Console) -> int:
         write_atomically(asked.report, _markdown(module, results, asked.report.parent).encode())
         console.print(f"report: {asked.report}", soft_wrap=True)
     return 1 if missed else 0
+
+
+def _goes_on(folder: Path, setting: str, fresh: bool) -> bool:
+    """Whether `folder` holds a begun experiment of this `setting`; any other is set aside, as `folder-1`, say."""
+    note = folder / "setting.txt"
+    if folder.is_dir() and (fresh or (note.is_file() and note.read_text(encoding="utf-8") != setting)):
+        numbered = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(1))
+        folder.rename(next(spare for spare in numbered if not spare.exists()))
+    begun = folder.is_dir() and any(folder.iterdir())
+    folder.mkdir(exist_ok=True)
+    write_atomically(note, setting.encode())
+    return begun
 
 
 def read_result(file: Path) -> dict[str, Any]:

@@ -40,7 +40,7 @@ REPRODUCE_FLAGS = (
     ),
     Parameter("out", "str | None", None, "directory for results; runs/reproduce-NAME(-SCALE) if not given."),
     Parameter("report", "str | None", None, "Markdown file to write the table to, such as docs/results/NAME.md."),
-    Parameter("fresh", "bool", False, "whether to run again what has been done."),
+    Parameter("fresh", "bool", False, "whether to run again what has been done; what was begun is set aside."),
 )
 
 

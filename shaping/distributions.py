@@ -119,9 +119,10 @@ def _log_probs(logits: Float[Array, "*batch A"]) -> list[Float[Array, "*batch"]]
     columns = [logits[..., a] for a in range(logits.shape[-1])]
     if len(columns) > WRITTEN_OUT:
         total = jax.nn.logsumexp(logits, axis=-1)
-    else:  # not a chain of `logaddexp`, which compilers repeat at each of its uses: 13 times slower with 5 actions
+    else:  # not a chain of `logaddexp`, which compilers repeat at each of its uses (docs/benchmarks.md)
         most = jax.lax.stop_gradient(functools.reduce(jnp.maximum, columns))
-        total = most + jnp.log(_sum([jnp.exp(column - most) for column in columns]))
+        columns = [column - most for column in columns]
+        total = jnp.log(_sum([jnp.exp(column) for column in columns]))
     return [column - total for column in columns]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -84,7 +85,7 @@ def _road_rows(whom: str, found: dict[str, np.ndarray]) -> list[Row]:
 
 
 def held_out(effort: Effort, directory: Path) -> Measured:
-    """Every method against the populations of all others, and a car that never overtakes."""
+    """Every method with the populations of all methods, grown from another seed; and a car that never overtakes."""
     env, sides, last = _road(), {}, None
     for name, method in DRIVING.items():
         psro, progress = grown(env, method, effort, directory.parent / f"driving_{slug(name)}")
@@ -93,7 +94,7 @@ def held_out(effort: Effort, directory: Path) -> Measured:
     assert last is not None, "there are methods"
     rows, data = [], {}
     for name, side in sides.items():
-        parts = [met(last, env, side, other, effort) for who, other in sides.items() if who != name]
+        parts = [met(last, env, side, _of_other_seeds(other), effort) for other in sides.values()]
         found = {key: np.concatenate([part[key] for part in parts], axis=1) for key in parts[0]}
         worst = max(float((part["crashed"] > 0).mean()) for part in parts)
         data[name] = _road_data(found) | {"worst": [1000 * worst]}
@@ -103,6 +104,11 @@ def held_out(effort: Effort, directory: Path) -> Measured:
     data[STAY] = control
     rows.append(shown(f"{STAY}, with its like: mean return", interval(np.array(control["return"]))))
     return Measured(rows + _verdict(data), {"held_out": data})
+
+
+def _of_other_seeds(side: Any) -> Any:
+    """The populations and mixtures of the next seed, leaves `[S, ...]`."""
+    return jax.tree.map(lambda leaf: np.roll(leaf, -1, axis=0), side)
 
 
 def _control(env: Environment, effort: Effort) -> dict[str, list[float]]:
@@ -129,17 +135,17 @@ def _verdict(data: Sides) -> list[Row]:
         if not rival:
             rows.append(shown(f"{name}: baselines of comparable return", "none: all earn more"))
             continue
-        times = f"{there / here:.3g}" if here > 0 else f"all of {there:.3g}"
+        times = f"{there / here:.3g}" if here > 0 else "neither crashes" if not there else f"all of {there:.3g}"
         rows.append(shown(f"{name}: times fewer crashes than {rival}, at comparable return", times, "7"))
     return rows
 
 
 def fewer(data: Sides, control: dict[str, list[float]]) -> list[tuple[str, str, float, float]]:
-    """Of every averse method the baseline that crashes least of those that do not earn more, and crashes of both.
+    """Of every averse method the baseline that crashes least of those that earn as much or less, and crashes of both.
 
     Args:
         data: by method.
-        control: of the car that stays behind, whose return is the unit of `COMPARABLE`.
+        control: of the car that stays behind; a baseline may earn `COMPARABLE` of its return more.
 
     Returns:
         Method, baseline ("" if all earn more), and their crashes per 1000 episodes.

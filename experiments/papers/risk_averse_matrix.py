@@ -13,7 +13,7 @@ from equilibria import NormalForm
 from experiments.papers.risk_averse_methods import TREMBLE, Effort
 from experiments.reproduce import Measured, Row, shown
 
-__all__ = ["MATRIX", "matrix", "matrix_lines"]
+__all__ = ["BEST", "MATRIX", "matrix", "matrix_lines"]
 
 MATRIX = ("stag_hunt", "trust_dilemma", "high_risk", "selten_chmura_7", "chicken")
 CONCEPTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -24,6 +24,8 @@ CONCEPTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 AVERSE = {f"{name} {gamma:g}": (solver, gamma) for name, solver in {"risk-averse quantal": "rqe", "RAE": "rae"}.items()
           for gamma in (1.0, 5.0, 20.0)}  # fmt: skip
+BEST = "Nash, highest sum"
+"""Where equilibria differ in it."""
 LEVEL = 0.05
 MOMENTS = ("mean", "deviation", "worst 5 %")
 
@@ -53,8 +55,9 @@ def _profiles(game: NormalForm, name: str, effort: Effort) -> dict[str, list[np.
     )
     found = {label: [solve(solver, **options)] for label, (solver, options) in CONCEPTS.items()}
     everything = equilibria.solve(name, "nash", all=True)
-    best = max(everything, key=lambda own: float(np.sum(own.value)))
-    found["Nash, highest sum"] = [np.asarray(best.profile, np.float64)]
+    sums = [float(np.sum(own.value)) for own in everything]
+    if np.ptp(sums) > 1e-6 * float(game.scale()):
+        found[BEST] = [np.asarray(everything[int(np.argmax(sums))].profile, np.float64)]
     for label, (solver, gamma) in AVERSE.items():
         options = {"tremble": TREMBLE} if solver == "rae" else {}
         found[label] = [solve(solver, risk=gamma / float(game.scale()), **options)]
@@ -95,7 +98,8 @@ def matrix_lines(results: list[dict[str, Any]]) -> list[str]:
     text = f"{' / '.join(MOMENTS)} of payoffs, each concept met equally often, the own one included."
     lines = ["## Matrix games: everyone against everyone", "", text.capitalize(), ""]
     lines += [f"| concept | {' | '.join(own['game'] for own in results)} |", f"|---|{'---:|' * len(results)}"]
-    for label in results[0]["concepts"]:
-        cells = (" / ".join(f"{x:.3g}" for x in own["concepts"][label]["everyone"]) for own in results)
+    for label in dict.fromkeys(label for own in results for label in own["concepts"]):
+        found = (own["concepts"].get(label, {}).get("everyone", []) for own in results)
+        cells = (" / ".join(f"{x:.3g}" for x in moments) or "-" for moments in found)
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return [*lines, ""]

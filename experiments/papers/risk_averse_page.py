@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from experiments.papers.risk_averse_driving import STAY, Sides, fewer
-from experiments.papers.risk_averse_methods import BASELINES
+from experiments.papers.risk_averse_matrix import BEST
+from experiments.papers.risk_averse_methods import BASELINES, interval
 
 __all__ = ["claims", "draw_frontier", "frontier_lines"]
 
@@ -19,16 +20,15 @@ def claims(results: dict[str, dict[str, Any]], own: Sides, out: Sides) -> list[s
     """Lines of Markdown: what the numbers say of each claim."""
     lines = []
     if games := [data for data in results.values() if "concepts" in data]:
-        lines.append(f"1. **Averse play varies less in games with outcomes of high risk.** {_varies(games)}")
+        lines.append(f"1. Claimed: *averse play varies less in games with outcomes of high risk.* {_varies(games)}")
     if dilemmas := [data for data in results.values() if "shares" in data]:
         text = " ".join(_hunts(data) for data in dilemmas)
-        lines.append(f"2. **In a dilemma of trust averse populations turn to what is safe.** {text}")
+        lines.append(f"2. Claimed: *in a dilemma of trust averse populations turn to what is safe.* {text}")
     if STAY in out:
-        where = {"among their own populations": own, "with held-out ones": out}
-        text = " ".join(_crashes(whom, side, out[STAY]) for whom, side in where.items() if set(BASELINES) <= set(side))
-        lines.append(
-            f"3. **Averse drivers crash at least 7 times less than the best baseline, for as much return.** {text}"
-        )
+        lines.append("3. Claimed: *averse drivers crash 7 times less than the best baseline, for as much return.*")
+        for whom, side in {"among their own populations": own, "with held-out ones": out}.items():
+            if set(BASELINES) <= set(side):
+                lines += _crashes(whom, side, out[STAY])
     return ["## The claims", "", *lines, ""] if lines else []
 
 
@@ -39,10 +39,10 @@ def _varies(games: list[dict[str, Any]]) -> str:
         averse = min(value for who, value in deviation.items() if who.startswith("RAE"))
         others = {who: value for who, value in deviation.items() if not who.startswith(("RAE", "risk-averse"))}
         least = min(others, key=lambda who: others[who])
-        nash, best = (f"{deviation[who]:.3g}" for who in ("Nash", "Nash, highest sum"))
-        said.append(f"{data['game']} {averse:.3g} (Nash {nash}, {best}; least of others {others[least]:.3g}, {least})")
-    text = "Deviation of payoffs when everyone meets everyone, RAE of the best γ (Nash, Nash of the highest sum"
-    return f"{text}; who deviates least without aversion): {'; '.join(said)}."
+        nash = ", ".join(f"{deviation[who]:.3g}" for who in ("Nash", BEST) if who in deviation)
+        said.append(f"{data['game']} {averse:.3g} (Nash {nash}; least of others {others[least]:.3g}, {least})")
+    text = "Deviation of payoffs when everyone meets everyone, RAE of the best γ (Nash, and that of the highest sum"
+    return f"{text} where there are several; who deviates least without aversion): {'; '.join(said)}."
 
 
 def _hunts(data: dict[str, Any]) -> str:
@@ -52,21 +52,23 @@ def _hunts(data: dict[str, Any]) -> str:
     return f"{text} Share of stags in what was caught or gathered: {said}."
 
 
-def _crashes(whom: str, side: Sides, control: dict[str, list[float]]) -> str:
-    said = [
-        f"{name}: {here:.3g} crashes per 1000 episodes against {there:.3g} ({rival})"
-        for name, rival, here, there in fewer(side, control)
-        if rival
-    ]
-    return f"{whom.capitalize()}: {'; '.join(said) or 'every baseline earns more'}."
+def _crashes(whom: str, side: Sides, control: dict[str, list[float]]) -> list[str]:
+    """Of every averse method, with intervals over seeds, and whether its mean is a seventh of the baseline's."""
+    crashes = {name: interval(np.array(data["crashes"])) for name, data in side.items()}
+    lines = [f"    * {whom}, crashes per 1000 episodes against the best baseline that earns no more:"]
+    for name, rival, here, there in fewer(side, control):
+        text = f"{crashes[name]} against {crashes[rival]} ({rival})" if rival else f"{crashes[name]}; all earn more"
+        fulfilled = "yes" if rival and 0 < there >= 7 * here else "no"
+        lines.append(f"        * {name}: {text}: {fulfilled}")
+    return lines
 
 
 def frontier_lines(own: Sides, out: Sides) -> list[str]:
     """Lines of Markdown: crashes, returns and tails of every method."""
     if not own:
         return []
-    lines = ["## Driving: crashes against mean return", ""]
-    lines += ["Per 1000 episodes; among the own populations / with held-out ones. Means over seeds.", ""]
+    text = "Crashes per 1000 episodes, the rest an episode; among the own populations / with held-out ones."
+    lines = ["## Driving: crashes against mean return", "", f"{text} Means over seeds.", ""]
     lines += ["| method | crashes | mean return | worst 5 % | overtakes |", "|---|---:|---:|---:|---:|"]
     for name in [*own, *(name for name in out if name not in own)]:
         cells = []
@@ -86,7 +88,7 @@ def draw_frontier(path: Path, own: Sides, out: Sides, baselines: set[str]) -> No
     for panel, (title, side) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for name, data in side.items():
             crashes, returns = np.array(data["crashes"]), np.array(data["return"])
-            colour = BASELINE if name in baselines else AVERSE if name in own else "black"
+            colour = BASELINE if name in baselines else "black" if name == STAY else AVERSE
             panel.errorbar(returns.mean(), crashes.mean(), crashes.std(), returns.std(), "o", color=colour,
                            markersize=5, elinewidth=0.7, capsize=0)  # fmt: skip
             panel.annotate(name, (returns.mean(), crashes.mean()), (5, 4), textcoords="offset points", fontsize=7)

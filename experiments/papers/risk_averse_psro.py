@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.papers.risk_averse_driving import CRASH, DRIVING, drive, held_out
+from experiments.papers.risk_averse_driving import CRASH, DRIVING, STAY, drive, held_out
 from experiments.papers.risk_averse_matrix import MATRIX, matrix, matrix_lines
 from experiments.papers.risk_averse_methods import BASELINES, EPISODES, TREMBLE, Effort, slug
 from experiments.papers.risk_averse_page import claims, draw_frontier, frontier_lines
@@ -23,7 +23,8 @@ INTRODUCTION = """# Risk-averse populations: the claims, measured
 tables are not public, so environments are re-created from what is said of them (see [conventions](../conventions.md)),
 and nothing here has a published number to meet, but for the claim of seven times fewer crashes. γ has the unit 1 /
 return; with "others" the variance is that which the others' policies cause, with "episodes" that of all returns, chance
-included. "Worst third" and "worst tenth" are what the oracle maximises instead: the mean of that share of its episodes.
+included. ε is the least probability of a policy where RAE is solved; mixtures are deployed without it. "Worst third"
+and "worst tenth" are what the oracle maximises instead: the mean of that share of its episodes.
 """
 
 
@@ -76,7 +77,11 @@ def experiments(scale: str) -> list[Experiment]:
         )
         for name in DRIVING
     ]
-    text = f"Each in seat 0, its populations of all seeds with those of every other method; {grown_text}{evaluated}"
+    text = (
+        "Each in seat 0, its populations with those that all methods, the own one too, have grown from another seed;"
+        f" {grown_text} Evaluated in {effort.draws * EPISODES} episodes a seed with each method. Seconds are those of"
+        " the evaluation."
+    )
     found.append(
         Experiment(
             "driving_held_out", "Driving: held-out populations", text, effort.seeds, partial(held_out, effort), True
@@ -90,6 +95,8 @@ def overview(results: dict[str, dict[str, Any]], folder: Path) -> list[str]:
     own = {data["method"]: data["own"] for data in results.values() if "method" in data}
     out = results.get("driving_held_out", {}).get("held_out", {})
     lines = claims(results, own, out)
+    if STAY in out:  # which meets its like alone
+        own, out = own | {STAY: out[STAY]}, {name: side for name, side in out.items() if name != STAY}
     lines += matrix_lines([data for data in results.values() if "concepts" in data]) + frontier_lines(own, out)
     if len(own) > 2:
         file = "risk_averse_psro.png"

@@ -1,6 +1,7 @@
 """The command that sets our numbers beside published ones."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from experiments.papers import (
     mfos,
     risk_averse_driving,
     risk_averse_matrix,
+    risk_averse_methods,
     risk_averse_psro,
     shaper,
 )
@@ -60,6 +62,32 @@ def test_what_is_done_is_not_done_again(two, tmp_path, capsys):
     assert two == ["second", "first"]
     main(["reproduce", "differentiable", "--only", "first", "--out", out, "--fresh=True"])
     assert two == ["second", "first", "first"]
+
+
+def test_what_was_begun_goes_on_unless_it_was_something_else(tmp_path, monkeypatch):
+    out, report = tmp_path / "out", tmp_path / "r.md"
+
+    def run(folder):
+        begun = (folder / "begun").is_file()
+        (folder / "begun").write_text("")
+        return [shown("went on", "yes" if begun else "no")]
+
+    def told(setting, *args):
+        monkeypatch.setattr(differentiable, "EXPERIMENTS", [Experiment("long", "L", setting, 1, run, resumes=True)])
+        assert main(["reproduce", "differentiable", "--out", str(out), "--report", str(report), *args]) == 0
+        return report.read_text()
+
+    first = told("Setting.")
+    assert "| went on |  | no |" in first
+    assert "since it was resumed" not in first
+    (out / "long.json").unlink()  # as if it had been stopped
+    again = told("Setting.")
+    assert "| went on |  | yes |" in again
+    assert "s since it was resumed." in again
+    assert "| went on |  | no |" in told("Another setting.")
+    assert "| went on |  | no |" in told("Another setting.", "--fresh=True")
+    assert sorted(path.name for path in out.iterdir()) == ["long", "long-1", "long-2", "long.json"]
+    assert (out / "long-1" / "setting.txt").read_text() == "Setting."
 
 
 def test_a_stopped_reproduction_keeps_what_it_has(two, tmp_path, monkeypatch):
@@ -208,7 +236,7 @@ def test_the_pages_without_published_numbers_have_a_table(tmp_path):
     assert "| memory | 1.00 | 4.00 |" in "\n".join(shaper.overview(found, tmp_path))
 
 
-def test_deployed_play_trembles_and_moments_count_all_chance():
+def test_all_concepts_tremble_alike_and_moments_count_all_chance():
     """Stag against 2 % of hares: 10 or 1."""
     game = equilibria.load("stag_hunt")
     pure = np.array([[1.0, 0.0], [0.0, 1.0]])
@@ -221,7 +249,7 @@ def test_deployed_play_trembles_and_moments_count_all_chance():
 
 
 def test_averse_play_deviates_less_where_nash_leaves_a_choice():
-    """The first claim of arXiv 2205.15434, in the two games where Nash equilibria mix."""
+    """The first claim of arXiv 2205.15434, in two of the games where Nash equilibria mix."""
     for name in ("high_risk", "chicken"):
         concepts = risk_averse_matrix.matrix(name, risk_averse_psro.EFFORTS["smoke"]).data["concepts"]
         deviations = [concepts[who]["everyone"][1] for who in ("RAE 20", "RAE 5", "Nash")]
@@ -248,8 +276,21 @@ def test_the_page_of_averse_populations_says_what_holds(tmp_path):
     shares = {"PSRO (Nash)": [1.0, 0.9], "RAE, three times that γ": [0.0, 0.0]}
     results["trust_1"] = {"penalty": 1.0, "gamma": 0.25, "shares": shares}
     text = "\n".join(risk_averse_psro.overview(results, tmp_path))
-    assert "RAE 0.1, others: 3 crashes per 1000 episodes against 30 (PSRO (Nash))" in text
-    assert "RAE 1, others: " not in text.split("## Driving")[0]
+    assert "        * RAE 0.1, others: 3 against 30 (PSRO (Nash)): yes" in text
+    assert "        * RAE 1, others: 0; all earn more: no" in text
     assert "above γ = 0.25. Share of stags in what was caught or gathered: PSRO (Nash) 0.95, RAE" in text
-    assert "| stays behind (control) | - / 0 | - / 10 | - / 0 | - / 1 |" in text
+    assert "| stays behind (control) | 0 / - | 10 / - | 0 / - | 1 / - |" in text
     assert (tmp_path / "risk_averse_psro.png").stat().st_size > 10_000
+
+
+def test_mixtures_are_deployed_without_trembles_and_self_play_with_its_newest():
+    profile = np.array([[[0.02, 0.5, 0.48, 0.0]] * 2])
+    games = SimpleNamespace(sizes=np.array([[3, 2]]))
+    progress = SimpleNamespace(profile=profile, games=games)
+    deploy = risk_averse_methods.deployed
+    assert deploy(risk_averse_methods.averse(1.0), progress) == pytest.approx(
+        np.array([[[0.0, 0.48, 0.46, 0.0]] * 2]) / 0.94
+    )
+    assert deploy(risk_averse_methods.BASELINES["PSRO (Nash)"], progress) == pytest.approx(profile)
+    newest = deploy(risk_averse_methods.BASELINES["self-play"], progress)
+    assert newest.tolist() == [[[0, 0, 1, 0], [0, 1, 0, 0]]]
