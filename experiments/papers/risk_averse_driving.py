@@ -133,7 +133,7 @@ def _verdict(data: Sides) -> list[Row]:
     rows = [shown("fewest crashes among baselines", f"{best[0]:.3g} ({best[1]}, return {earned:.3g})")]
     for name, rival, here, there in fewer(data, data[STAY]):
         if not rival:
-            rows.append(shown(f"{name}: baselines of comparable return", "none: all earn more"))
+            rows.append(shown(f"{name}: baselines of comparable return", "none: all earn less"))
             continue
         times = f"{there / here:.3g}" if here > 0 else "neither crashes" if not there else f"all of {there:.3g}"
         rows.append(shown(f"{name}: times fewer crashes than {rival}, at comparable return", times, "7"))
@@ -141,20 +141,20 @@ def _verdict(data: Sides) -> list[Row]:
 
 
 def fewer(data: Sides, control: dict[str, list[float]]) -> list[tuple[str, str, float, float]]:
-    """Of every averse method the baseline that crashes least of those that earn as much or less, and crashes of both.
+    """Of every averse method the baseline that crashes least of those that earn as much or more, and crashes of both.
 
     Args:
         data: by method.
-        control: of the car that stays behind; a baseline may earn `COMPARABLE` of its return more.
+        control: of the car that stays behind; a baseline may earn `COMPARABLE` of its return less.
 
     Returns:
-        Method, baseline ("" if all earn more), and their crashes per 1000 episodes.
+        Method, baseline ("" if all earn less), and their crashes per 1000 episodes.
     """
     mean = {name: {key: float(np.mean(values)) for key, values in own.items()} for name, own in data.items()}
     slack = COMPARABLE * abs(float(np.mean(control["return"])))
     found = []
     for name in (own for own in DRIVING if own not in BASELINES and own in data):
-        rivals = [other for other in BASELINES if mean[other]["return"] <= mean[name]["return"] + slack]
+        rivals = [other for other in BASELINES if mean[other]["return"] >= mean[name]["return"] - slack]
         best = min(rivals, key=lambda other: mean[other]["crashes"], default="")
         found.append((name, best, mean[name]["crashes"], mean[best]["crashes"] if best else float("nan")))
     return found

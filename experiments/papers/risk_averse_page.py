@@ -55,9 +55,9 @@ def _hunts(data: dict[str, Any]) -> str:
 def _crashes(whom: str, side: Sides, control: dict[str, list[float]]) -> list[str]:
     """Of every averse method, with intervals over seeds, and whether its mean is a seventh of the baseline's."""
     crashes = {name: interval(np.array(data["crashes"])) for name, data in side.items()}
-    lines = [f"    * {whom}, crashes per 1000 episodes against the best baseline that earns no more:"]
+    lines = [f"    * {whom}, crashes per 1000 episodes against the best baseline that earns no less:"]
     for name, rival, here, there in fewer(side, control):
-        text = f"{crashes[name]} against {crashes[rival]} ({rival})" if rival else f"{crashes[name]}; all earn more"
+        text = f"{crashes[name]} against {crashes[rival]} ({rival})" if rival else f"{crashes[name]}; all earn less"
         fulfilled = "yes" if rival and 0 < there >= 7 * here else "no"
         lines.append(f"        * {name}: {text}: {fulfilled}")
     return lines

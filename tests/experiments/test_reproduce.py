@@ -260,13 +260,13 @@ def test_averse_play_deviates_less_where_nash_leaves_a_choice():
 
 
 def test_the_page_of_averse_populations_says_what_holds(tmp_path):
-    """One averse method crashes ten times less than the best baseline that earns no more, one earns too little."""
+    """One averse method crashes ten times less than the best baseline that earns no less, one earns more than all."""
     side = lambda crashes, earned: {  # noqa: E731
         "crashes": [crashes], "return": [earned], "deviation": [1.0], "tail": [0.0], "overtakes": [1.0]
     }  # fmt: skip
     drivers = {name: side(50.0, 15.0) for name in risk_averse_driving.BASELINES}
-    drivers |= {"self-play": side(10.0, 20.0), "PSRO (Nash)": side(30.0, 15.4)}
-    drivers |= {"RAE 0.1, others": side(3.0, 15.0), "RAE 1, others": side(0.0, 10.0)}
+    drivers |= {"self-play": side(10.0, 12.0), "PSRO (Nash)": side(30.0, 14.6)}
+    drivers |= {"RAE 0.1, others": side(3.0, 15.0), "RAE 1, others": side(0.0, 20.0)}
     control = {risk_averse_driving.STAY: side(0.0, 10.0)}
     found = risk_averse_driving.fewer(drivers, control[risk_averse_driving.STAY])
     assert found[0] == ("RAE 0.1, others", "PSRO (Nash)", 3.0, 30.0)
@@ -277,7 +277,7 @@ def test_the_page_of_averse_populations_says_what_holds(tmp_path):
     results["trust_1"] = {"penalty": 1.0, "gamma": 0.25, "shares": shares}
     text = "\n".join(risk_averse_psro.overview(results, tmp_path))
     assert "        * RAE 0.1, others: 3 against 30 (PSRO (Nash)): yes" in text
-    assert "        * RAE 1, others: 0; all earn more: no" in text
+    assert "        * RAE 1, others: 0; all earn less: no" in text
     assert "above γ = 0.25. Share of stags in what was caught or gathered: PSRO (Nash) 0.95, RAE" in text
     assert "| stays behind (control) | 0 / - | 10 / - | 0 / - | 1 / - |" in text
     assert (tmp_path / "risk_averse_psro.png").stat().st_size > 10_000
