@@ -188,7 +188,7 @@ def _goes_on(folder: Path, setting: str, fresh: bool) -> bool:
     if folder.is_dir() and (fresh or (note.is_file() and note.read_text(encoding="utf-8") != setting)):
         numbered = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(1))
         folder.rename(next(spare for spare in numbered if not spare.exists()))
-    begun = folder.is_dir() and any(folder.iterdir())
+    begun = folder.is_dir() and any(file != note for file in folder.iterdir())
     folder.mkdir(exist_ok=True)
     write_atomically(note, setting.encode())
     return begun
