@@ -13,7 +13,7 @@ from experiments.papers.risk_averse_methods import BASELINES, interval
 
 __all__ = ["claims", "draw_frontier", "frontier_lines"]
 
-BASELINE, AVERSE = "#999999", "#D55E00"
+BASELINE, AVERSE = "#777777", "#D55E00"
 
 
 def claims(results: dict[str, dict[str, Any]], own: Sides, out: Sides) -> list[str]:
@@ -79,23 +79,30 @@ def frontier_lines(own: Sides, out: Sides) -> list[str]:
     return lines
 
 
-def draw_frontier(path: Path, own: Sides, out: Sides, baselines: set[str]) -> None:
-    """Crashes per 1000 episodes over mean return, one point a method, bars over seeds."""
+def draw_frontier(path: Path, own: Sides, out: Sides) -> None:
+    """Crashes per 1000 episodes over mean return: a numbered point a method, bars the deviation over seeds."""
     from matplotlib.figure import Figure
 
     panels = {"among the own populations": own} | ({"with held-out populations": out} if out else {})
-    figure = Figure(figsize=(6.2 * len(panels), 4.6), layout="constrained")
+    figure = Figure(figsize=(5.0 * len(panels) + 2.6, 4.6), layout="constrained")
+    handles = {}
     for panel, (title, side) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
-        for name, data in side.items():
-            crashes, returns = np.array(data["crashes"]), np.array(data["return"])
-            colour = BASELINE if name in baselines else "black" if name == STAY else AVERSE
-            panel.errorbar(returns.mean(), crashes.mean(), crashes.std(), returns.std(), "o", color=colour,
-                           markersize=5, elinewidth=0.7, capsize=0)  # fmt: skip
-            panel.annotate(name, (returns.mean(), crashes.mean()), (5, 4), textcoords="offset points", fontsize=7)
+        for number, name in enumerate(dict.fromkeys([*own, *out]), 1):
+            if name not in side:
+                continue
+            crashes, returns = np.array(side[name]["crashes"]), np.array(side[name]["return"])
+            colour = BASELINE if name in BASELINES else "black" if name == STAY else AVERSE
+            point = returns.mean(), crashes.mean()
+            panel.errorbar(*point, crashes.std(), returns.std(), color=colour, elinewidth=0.6, alpha=0.5)
+            handles[f"{number}  {name}"] = panel.plot(
+                *point, "o", color=colour, markersize=11, markeredgecolor="white"
+            )[0]
+            panel.annotate(str(number), point, ha="center", va="center", fontsize=6.5, color="white")
         panel.set_title(title, loc="left", fontsize=10)
         panel.set_xlabel("mean return")
         panel.set_ylabel("crashes per 1000 episodes")
         panel.set_yscale("symlog", linthresh=1.0)
         panel.set_ylim(bottom=0)
         panel.spines[["top", "right"]].set_visible(False)
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=7, frameon=False)
     figure.savefig(path, dpi=130)

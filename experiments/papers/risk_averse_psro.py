@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.papers.risk_averse_driving import CRASH, DRIVING, STAY, drive, held_out
 from experiments.papers.risk_averse_matrix import MATRIX, matrix, matrix_lines
-from experiments.papers.risk_averse_methods import BASELINES, EPISODES, TREMBLE, Effort, slug
+from experiments.papers.risk_averse_methods import EPISODES, TREMBLE, Effort, slug
 from experiments.papers.risk_averse_page import claims, draw_frontier, frontier_lines
 from experiments.papers.risk_averse_trust import trust
 from experiments.reproduce import Experiment
@@ -100,6 +100,6 @@ def overview(results: dict[str, dict[str, Any]], folder: Path) -> list[str]:
     lines += matrix_lines([data for data in results.values() if "concepts" in data]) + frontier_lines(own, out)
     if len(own) > 2:
         file = "risk_averse_psro.png"
-        draw_frontier(folder / file, own, out, set(BASELINES))
+        draw_frontier(folder / file, own, out)
         lines += ["", f"![Crashes against mean return]({file})"]
     return lines
