@@ -95,7 +95,7 @@ def draw_frontier(path: Path, own: Sides, out: Sides) -> None:
             point = returns.mean(), crashes.mean()
             panel.errorbar(*point, crashes.std(), returns.std(), color=colour, elinewidth=0.6, alpha=0.5)
             handles[f"{number}  {name}"] = panel.plot(
-                *point, "o", color=colour, markersize=11, markeredgecolor="white"
+                *point, "o", color=colour, markersize=11, markeredgecolor="white", clip_on=False
             )[0]
             panel.annotate(str(number), point, ha="center", va="center", fontsize=6.5, color="white")
         panel.set_title(title, loc="left", fontsize=10)
