@@ -22,13 +22,14 @@ from experiments.papers.risk_averse_methods import (
     grown,
     interval,
     met,
+    sharpened,
     slug,
     tail,
 )
 from experiments.reproduce import Measured, Row, shown
 from shaping import Match
 
-__all__ = ["CRASH", "DRIVING", "STAY", "Sides", "drive", "fewer", "held_out"]
+__all__ = ["CRASH", "DRIVING", "STAY", "TEMPERATURE", "Sides", "drive", "fewer", "held_out"]
 
 DRIVING = BASELINES | {
     "RAE 0.1, others": averse(0.1),
@@ -42,6 +43,8 @@ DRIVING = BASELINES | {
     "RAE 0.1, worst tenth": replace(averse(0.1, "episodes"), measure=ConditionalValueAtRisk(0.1)),
 }
 STAY = "stays behind (control)"
+TEMPERATURE = 0.1
+SHARP = f"crashes per 1000 episodes at temperature {TEMPERATURE:g}"
 Sides = dict[str, dict[str, list[float]]]
 CRASH = 5.0
 """What a crash costs, half of what staying behind earns. At 20, self-play never overtook in as many updates."""
@@ -56,15 +59,26 @@ def drive(name: str, effort: Effort, directory: Path) -> Measured:
     env, method = _road(), DRIVING[name]
     psro, progress = grown(env, method, effort, directory)
     side = progress.populations, deployed(method, progress)
-    found = met(psro, env, side, side, effort)
-    return Measured(_road_rows("own populations", found), {"method": name, "own": _road_data(found)})
+    found, sharp = (met(psro, env, own, own, effort) for own in (side, _sharp(side)))
+    data = _road_data(found) | {"sharp": _crash_rates(sharp)}
+    rows = _road_rows("own populations", found)
+    rows.append(shown(f"own populations: {SHARP}", interval(np.array(data["sharp"]))))
+    return Measured(rows, {"method": name, "own": data})
+
+
+def _sharp(side: Any) -> Any:
+    return sharpened(side[0], TEMPERATURE), side[1]
+
+
+def _crash_rates(found: dict[str, np.ndarray]) -> list[float]:
+    return (1000 * (found["crashed"] > 0).mean(axis=1)).tolist()
 
 
 def _road_data(found: dict[str, np.ndarray]) -> dict[str, list[float]]:
     """Of each seed."""
     returns = found["return"]
     return {
-        "crashes": (1000 * (found["crashed"] > 0).mean(axis=1)).tolist(),
+        "crashes": _crash_rates(found),
         "return": returns.mean(axis=1).tolist(),
         "deviation": returns.std(axis=1).tolist(),
         "tail": tail(returns).tolist(),
@@ -95,15 +109,20 @@ def held_out(effort: Effort, directory: Path) -> Measured:
     rows, data = [], {}
     for name, side in sides.items():
         parts = [met(last, env, side, _of_other_seeds(other), effort) for other in sides.values()]
-        found = {key: np.concatenate([part[key] for part in parts], axis=1) for key in parts[0]}
+        sharp = [met(last, env, _sharp(side), _of_other_seeds(_sharp(other)), effort) for other in sides.values()]
         worst = max(float((part["crashed"] > 0).mean()) for part in parts)
-        data[name] = _road_data(found) | {"worst": [1000 * worst]}
+        data[name] = _road_data(_together(parts)) | {"worst": [1000 * worst], "sharp": _crash_rates(_together(sharp))}
         rows.append(shown(f"{name}: crashes per 1000 episodes", interval(np.array(data[name]["crashes"]))))
+        rows.append(shown(f"{name}: {SHARP}", interval(np.array(data[name]["sharp"]))))
         rows.append(shown(f"{name}: mean return", interval(np.array(data[name]["return"]))))
     control = _control(env, effort)
     data[STAY] = control
     rows.append(shown(f"{STAY}, with its like: mean return", interval(np.array(control["return"]))))
     return Measured(rows + _verdict(data), {"held_out": data})
+
+
+def _together(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {key: np.concatenate([part[key] for part in parts], axis=1) for key in parts[0]}
 
 
 def _of_other_seeds(side: Any) -> Any:
@@ -119,7 +138,8 @@ def _control(env: Environment, effort: Effort) -> dict[str, list[float]]:
     trajectories, info = shaping.episode(match, shaping.policies(match, states), jax.random.key(1))
     returns = np.asarray(trajectories[0].reward.sum(axis=0))[None, :, 0]
     seen = {name: np.asarray(own.sum(axis=0))[None, :, 0] for name, own in info.items()}
-    return _road_data({"return": returns} | seen)
+    found = {"return": returns} | seen
+    return _road_data(found) | {"sharp": _crash_rates(found)}
 
 
 COMPARABLE = 0.05

@@ -31,6 +31,7 @@ __all__ = [
     "grown",
     "interval",
     "met",
+    "sharpened",
     "slug",
     "tail",
 ]
@@ -142,6 +143,11 @@ def deployed(method: Method, progress: Progress) -> np.ndarray:
         return np.eye(progress.profile.shape[2])[progress.games.sizes - 1]
     intended = np.maximum(progress.profile - method.options.get("tremble", 0.0), 0.0)
     return intended / intended.sum(axis=2, keepdims=True)
+
+
+def sharpened(policies: Any, temperature: float) -> Any:
+    """Actor-critics that draw actions at `temperature`, and so hardly explore when it is low."""
+    return policies | {"actor": jax.tree.map(lambda leaf: leaf / temperature, policies["actor"])}
 
 
 @partial(jax.jit, static_argnums=(3,))

@@ -3,10 +3,14 @@
 import json
 from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import envs
 import equilibria
+import shaping
 from experiments import reproduce
 from experiments.cli import main
 from experiments.papers import (
@@ -22,6 +26,7 @@ from experiments.papers import (
 )
 from experiments.papers.leading_the_pack_published import SHAPERS
 from experiments.reproduce import Experiment, Row, at_least, factor, near, shown
+from shaping.distributions import probabilities
 
 
 @pytest.fixture
@@ -262,7 +267,7 @@ def test_averse_play_deviates_less_where_nash_leaves_a_choice():
 def test_the_page_of_averse_populations_says_what_holds(tmp_path):
     """One averse method crashes ten times less than the best baseline that earns no less, one earns more than all."""
     side = lambda crashes, earned: {  # noqa: E731
-        "crashes": [crashes], "return": [earned], "deviation": [1.0], "tail": [0.0], "overtakes": [1.0]
+        "crashes": [crashes], "return": [earned], "deviation": [1.0], "tail": [0.0], "overtakes": [1.0], "sharp": [0.5]
     }  # fmt: skip
     drivers = {name: side(50.0, 15.0) for name in risk_averse_driving.BASELINES}
     drivers |= {"self-play": side(10.0, 12.0), "PSRO (Nash)": side(30.0, 14.6)}
@@ -279,7 +284,7 @@ def test_the_page_of_averse_populations_says_what_holds(tmp_path):
     assert "        * RAE 0.1, others: 3 against 30 (PSRO (Nash)): yes" in text
     assert "        * RAE 1, others: 0; all earn less: no" in text
     assert "above γ = 0.25. Share of stags in what was caught or gathered: PSRO (Nash) 0.95, RAE" in text
-    assert "| stays behind (control) | 0 / - | 10 / - | 0 / - | 1 / - |" in text
+    assert "| stays behind (control) | 0 / - | 0.5 / - | 10 / - | 0 / - | 1 / - |" in text
     assert (tmp_path / "risk_averse_psro.png").stat().st_size > 10_000
 
 
@@ -294,3 +299,19 @@ def test_mixtures_are_deployed_without_trembles_and_self_play_with_its_newest():
     assert deploy(risk_averse_methods.BASELINES["PSRO (Nash)"], progress) == pytest.approx(profile)
     newest = deploy(risk_averse_methods.BASELINES["self-play"], progress)
     assert newest.tolist() == [[[0, 0, 1, 0], [0, 1, 0, 0]]]
+
+
+def test_sharpened_policies_draw_what_is_likeliest():
+    env = envs.make("stag_hunt_grid")
+    learner = shaping.make("ppo")
+    params = learner.policy(learner.init(env, jax.random.key(0)))
+    params = params | {
+        "actor": jax.tree.map(lambda leaf: leaf + 0.1 * jnp.broadcast_to(jnp.arange(5.0), leaf.shape), params["actor"])
+    }
+    obs, legal = jnp.ones(env.obs_shape), jnp.ones(env.num_actions, bool)
+
+    def chances(policies):
+        return probabilities(learner.network.step(env, policies, (), obs, legal)[0].action)
+
+    plain, sharp = chances(params), chances(risk_averse_methods.sharpened(params, 0.1))
+    assert np.asarray(sharp) == pytest.approx(np.asarray(plain**10 / (plain**10).sum()), rel=1e-3)
