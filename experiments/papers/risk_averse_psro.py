@@ -19,12 +19,13 @@ SCALES = ("smoke", "cpu", "full")
 
 INTRODUCTION = """# Risk-averse populations: the claims, measured
 
-`python run.py reproduce risk_averse_psro` computes every number on this page. The paper's own environments, payoffs and
-tables are not public, so environments are re-created from what is said of them (see [conventions](../conventions.md)),
-and nothing here has a published number to meet, but for the claim of seven times fewer crashes. γ has the unit 1 /
-return; with "others" the variance is that which the others' policies cause, with "episodes" that of all returns, chance
-included. ε is the least probability of a policy where RAE is solved; mixtures are deployed without it. "Worst third"
-and "worst tenth" are what the oracle maximises instead: the mean of that share of its episodes.
+`python run.py reproduce risk_averse_psro` computes every number on this page; one CPU core takes 65 minutes. The paper's
+own environments, payoffs and tables are not public, so environments are re-created from what is said of them (see
+[conventions](../conventions.md)), and nothing here has a published number to meet, but for the claim of seven times
+fewer crashes. γ has the unit 1 / return; with "others" the variance is that which the others' policies cause, with
+"episodes" that of all returns, chance included. ε is the least probability of a policy where RAE is solved; mixtures
+are deployed without it. "Worst third" and "worst tenth" are what the oracle maximises instead: the mean of that share
+of its episodes.
 """
 
 
