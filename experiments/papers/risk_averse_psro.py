@@ -19,7 +19,7 @@ SCALES = ("smoke", "cpu", "full")
 
 INTRODUCTION = """# Risk-averse populations: the claims, measured
 
-`python run.py reproduce risk_averse_psro` computes every number on this page; one CPU core takes 65 minutes. The paper's
+`python run.py reproduce risk_averse_psro` computes every number here; one CPU core takes 65 minutes. The paper's
 own environments, payoffs and tables are not public, so environments are re-created from what is said of them (see
 [conventions](../conventions.md)), and nothing here has a published number to meet, but for the claim of seven times
 fewer crashes. γ has the unit 1 / return; with "others" the variance is that which the others' policies cause, with
