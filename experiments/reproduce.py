@@ -126,7 +126,7 @@ def shown(what: str, ours: float | str, published: float | str | None = None) ->
     return Row(what, published, ours if isinstance(ours, str) else float(ours), "", None)
 
 
-def reproduce(asked: Reproduction, command: str, console: Console) -> int:
+def reproduce(asked: Reproduction, _: str, console: Console) -> int:
     """Run the experiments asked for that are not done yet; print the tables and write the report.
 
     Returns:
@@ -159,6 +159,7 @@ def reproduce(asked: Reproduction, command: str, console: Console) -> int:
         wanted = experiment.name in asked_for
         if wanted and (asked.fresh or not file.is_file() or read_result(file)["setting"] != experiment.setting):
             console.print(f"{experiment.name}: {experiment.title} ...", soft_wrap=True)
+            command = f"python run.py reproduce {asked.name} --scale {asked.scale} --only {experiment.name}"
             start, resumed = time.perf_counter(), False
             if experiment.resumes:
                 resumed = _goes_on(directory / experiment.name, experiment.setting, asked.fresh)

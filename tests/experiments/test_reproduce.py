@@ -93,6 +93,8 @@ def test_what_was_begun_goes_on_unless_it_was_something_else(tmp_path, monkeypat
     assert "| went on |  | no |" in told("Another setting.", "--fresh=True")
     assert sorted(path.name for path in out.iterdir()) == ["long", "long-1", "long-2", "long.json"]
     assert (out / "long-1" / "setting.txt").read_text() == "Setting."
+    command = json.loads((out / "long.json").read_text())["command"]
+    assert command == "python run.py reproduce differentiable --scale cpu --only long"  # no path of this machine
 
 
 def test_a_stopped_reproduction_keeps_what_it_has(two, tmp_path, monkeypatch):
