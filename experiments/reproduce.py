@@ -160,10 +160,9 @@ def reproduce(asked: Reproduction, _: str, console: Console) -> int:
         if wanted and (asked.fresh or not file.is_file() or read_result(file)["setting"] != experiment.setting):
             console.print(f"{experiment.name}: {experiment.title} ...", soft_wrap=True)
             command = f"python run.py reproduce {asked.name} --scale {asked.scale} --only {experiment.name}"
-            start, resumed = time.perf_counter(), False
-            if experiment.resumes:
-                resumed = _goes_on(directory / experiment.name, experiment.setting, asked.fresh)
-            found = experiment.run(directory / experiment.name) if experiment.resumes else experiment.run()
+            folder, start = directory / experiment.name, time.perf_counter()
+            resumed = experiment.resumes and _goes_on(folder, experiment.setting, asked.fresh)
+            found = experiment.run(folder) if experiment.resumes else experiment.run()
             found = found if isinstance(found, Measured) else Measured(found, {})
             seconds = round(time.perf_counter() - start, 1)
             result = {"title": experiment.title, "setting": experiment.setting, "command": command}

@@ -57,9 +57,9 @@ def _crashes(whom: str, side: Sides, control: dict[str, list[float]]) -> list[st
     crashes = {name: interval(np.array(data["crashes"])) for name, data in side.items()}
     lines = [f"    * {whom}, crashes per 1000 episodes against the best baseline that earns no less:"]
     for name, rival, here, there in fewer(side, control):
-        text = f"{crashes[name]} against {crashes[rival]} ({rival})" if rival else f"{crashes[name]}; all earn less"
-        fulfilled = "yes" if rival and 0 < there >= 7 * here else "no"
-        lines.append(f"        * {name}: {text}: {fulfilled}")
+        fulfilled = "yes" if 0 < there >= 7 * here else "no"
+        text = f"against {crashes[rival]} ({rival}): {fulfilled}" if rival else "(every baseline earns less)"
+        lines.append(f"        * {name}: {crashes[name]} {text}")
     return lines
 
 

@@ -284,7 +284,7 @@ def test_the_page_of_averse_populations_says_what_holds(tmp_path):
     results["trust_1"] = {"penalty": 1.0, "gamma": 0.25, "shares": shares}
     text = "\n".join(risk_averse_psro.overview(results, tmp_path))
     assert "        * RAE 0.1, others: 3 against 30 (PSRO (Nash)): yes" in text
-    assert "        * RAE 1, others: 0; all earn less: no" in text
+    assert "        * RAE 1, others: 0 (every baseline earns less)" in text
     assert "above γ = 0.25. Share of stags in what was caught or gathered: PSRO (Nash) 0.95, RAE" in text
     assert "| stays behind (control) | 0 / - | 0.5 / - | 10 / - | 0 / - | 1 / - |" in text
     assert (tmp_path / "risk_averse_psro.png").stat().st_size > 10_000

@@ -16,6 +16,7 @@ from shaping.distributions import (
     entropy,
     kl_divergence,
     log_probability,
+    probabilities,
     sample_action,
 )  # fmt: skip
 from shaping.linear import FEW_VALUES, Linear
@@ -177,6 +178,14 @@ def test_actions_are_drawn_with_their_probabilities_and_never_without():
         np.testing.assert_allclose(rates, jax.nn.softmax(logits), atol=0.012)
         np.testing.assert_allclose(log_prob, jax.nn.log_softmax(logits)[drawn], rtol=1e-5, atol=1e-5)
     assert rates[2] == 0.0
+
+
+def test_the_sum_of_few_actions_is_one_logarithm():
+    """Compilers repeat a chain of `logaddexp` at each of its uses. Logits that are equally low are equally likely."""
+    env = envs.make("rock_paper_scissors")
+    traced = str(jax.make_jaxpr(lambda logits: log_probability(env, logits, jnp.int32(0)))(jnp.zeros(5)))
+    assert (traced.count("= log "), traced.count("log1p")) == (1, 0)
+    assert probabilities(jnp.full(3, -1e9)) == pytest.approx(np.full(3, 1 / 3))
 
 
 def test_many_actions_are_not_written_out():
